@@ -1,0 +1,1 @@
+"""Phases and pictures → trained weights: data, the loop, measurements."""
