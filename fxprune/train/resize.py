@@ -87,7 +87,7 @@ def _resample(levels: Tensor, scale: int, *, up: bool, rounded: bool) -> Tensor:
 
 
 def _resample_axis(levels: Tensor, axis: int, scale: int, *, up: bool) -> Tensor:
-    """One axis. `interpolate` shortens and renormalises its kernel at the border, so that border is padded and cut off."""
+    """One axis. `interpolate` cuts its kernel short at the border; so the border is padded first and cut off after."""
     size = levels.shape[axis]
     length = size * scale if up else size // scale
     pad, cut = (MARGIN, MARGIN * scale) if up else (MARGIN * scale, MARGIN)
