@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fxprune.errors import ModelError
+from fxprune.models.quarantine import USER_PACKAGE
 from fxprune.models.reference import shown
 
 __all__ = ["import_file"]
@@ -60,7 +61,7 @@ def depth(path: Path, tree: ast.AST) -> int:
 def enclosing(path: Path, count: int) -> str:
     """Register packages for the `count` folders around a file, outermost first; the innermost one's name."""
     digest = hashlib.blake2s(str(path).encode(), digest_size=6).hexdigest()
-    name = f"fxprune_user_{digest}"
+    name = f"{USER_PACKAGE}{digest}"
     forget(name)
     for folder in reversed(path.parents[:count]):
         package = ModuleType(name)

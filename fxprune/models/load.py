@@ -133,7 +133,7 @@ def called(
     Raises:
         ModelError: no factory, arguments that do not fit, a factory that raises or makes something else.
     """
-    who: str = reference.factory or getattr(factory, "__name__", "model")
+    who = reference.factory or str(getattr(factory, "__name__", "model"))
     if isinstance(factory, nn.Module):
         if args:
             raise ModelError(

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["importing", "quarantine", "seeded"]
+__all__ = ["USER_PACKAGE", "importing", "quarantine", "seeded"]
+
+USER_PACKAGE = "fxprune_user_"  # begins the names that users' files are registered under, which stay
 
 
 def set_device(device: torch.device) -> None:
@@ -100,7 +102,7 @@ def importing(folders: tuple[Path, ...], argv: str, *, keep: bool) -> Iterator[N
         sys.path[:], sys.argv[:] = path, arguments
         if not keep:
             for name in set(sys.modules) - known:
-                if "." not in name and lies_in(sys.modules[name], folders):
+                if "." not in name and not name.startswith(USER_PACKAGE) and lies_in(sys.modules[name], folders):
                     for member in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
                         del sys.modules[member]
             sys.modules.update(hidden)

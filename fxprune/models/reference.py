@@ -54,6 +54,8 @@ def parse_reference(text: str) -> Reference:
         ModelError: the text is no reference, or the file is missing or of another kind.
     """
     text = os.fspath(text).strip()
+    if not text:
+        raise ModelError("no model is named", hint=FORMS)
     if text.startswith("zoo:"):
         return Reference(text, "zoo", text.removeprefix("zoo:"), None)
     place, colon, name = text.rpartition(":")
@@ -64,7 +66,7 @@ def parse_reference(text: str) -> Reference:
         return Reference(text, "file", place, name or None)
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", place):
         return Reference(text, "module", place, name or None)
-    raise ModelError(f"{text or 'an empty text'!r} does not name a model", hint=FORMS)
+    raise ModelError(f"{text!r} does not name a model", hint=FORMS)
 
 
 def is_path(place: str) -> bool:
@@ -88,12 +90,12 @@ def check_file(path: Path) -> None:
         raise ModelError(f"{path} is not a Python file (its name does not end in .py)", hint=FORMS)
 
 
-def missing_hint(path: Path, patterns: Iterable[str]) -> str:
+def missing_hint(path: Path, patterns: Iterable[str]) -> str | None:
     """What might have been meant by a path that does not exist: the nearest names in its folder."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = sorted({entry.name for pattern in patterns for entry in path.parent.glob(pattern)})
-    return did_you_mean(path.name, names) or "there is no such file in that folder"
+    return did_you_mean(path.name, names)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
