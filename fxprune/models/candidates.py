@@ -133,7 +133,7 @@ def several(choices: list[Candidate], reference: Reference) -> ModelError:
     listed = [f"{c.name} ({', '.join((f'line {c.line}', *c.misfit))})" for c in choices]
     return ModelError(
         f"{reference.place} defines several networks: {', '.join(listed)}",
-        hint=f"choose one: {reference.place}:{choices[0].name}; or define build_model() in that file",
+        hint=f"choose one, as in {reference.place}:{choices[-1].name}; or define build_model() in that file",
     )
 
 

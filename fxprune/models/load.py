@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from fxprune import zoo
@@ -28,6 +29,8 @@ from fxprune.models.weights import load_weights
 __all__ = ["Loaded", "load_model"]
 
 Made = TypeVar("Made")
+
+SCRIPTED = ("is a TorchScript program, not Python code", "give the network before torch.jit.script or torch.jit.trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ def called(
         ModelError: no factory, arguments that do not fit, a factory that raises or makes something else.
     """
     who = reference.factory or str(getattr(factory, "__name__", "model"))
+    if isinstance(factory, torch.jit.ScriptModule):
+        raise ModelError(f"{who} in {reference.place} {SCRIPTED[0]}", hint=SCRIPTED[1])
     if isinstance(factory, nn.Module):
         if args:
             raise ModelError(
@@ -154,6 +159,8 @@ def called(
             f"{who} in {reference.place} returned {article(made)}, not a network",
             hint="it has to return the torch.nn.Module itself",
         )
+    if isinstance(made, torch.jit.ScriptModule):
+        raise ModelError(f"{who} in {reference.place} {SCRIPTED[0]}", hint=SCRIPTED[1])
     return made, signature.settings(factory, args)
 
 

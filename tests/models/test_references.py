@@ -93,7 +93,7 @@ def test_several_networks_are_listed_with_lines() -> None:
     path = write(NET + NET.replace("Net", "Other").replace("Block", "Brick"))
     said = message(path)
     assert "Net (line 12), Other (line 30)" in said
-    assert "model.py:Net" in said
+    assert "choose one, as in model.py:Other" in said
     assert kind("model.py:Other") == "Other"
 
 
@@ -234,6 +234,18 @@ def test_mistake_is_told_in_one_message(name: str) -> None:
     said = message(reference)
     assert [word for word in words if word not in said] == []
     assert "Traceback" not in said
+
+
+SCRIPTS = """
+import torch
+whole = torch.jit.ScriptModule()
+def make(): return whole
+"""
+
+
+def test_torchscript_is_refused() -> None:
+    assert "is a TorchScript program" in message(f"{write(SCRIPTS)}:whole")
+    assert "is a TorchScript program" in message(f"{write(SCRIPTS)}:make")
 
 
 def test_unknown_arguments_are_told_together() -> None:
