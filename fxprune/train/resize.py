@@ -42,8 +42,8 @@ def downscale_tensor(images: Tensor, scale: int, *, rounded: bool = True) -> Ten
     Args:
         images: floating point, N×C×H×W.
         scale: how many times smaller.
-        rounded: clamp and round to the 256 levels of 8 bits after each axis, as MATLAB does for 8-bit images;
-            without it, as MATLAB does for images of doubles.
+        rounded: as MATLAB does for 8-bit images: to the 256 levels of 8 bits first (float32 holds n/255 inexactly,
+            which would tip ties) and after each axis; otherwise as it does for images of doubles.
 
     Raises:
         InputError: height or width is no multiple of `scale`.
@@ -73,6 +73,7 @@ def _array(image: Pixels, scale: int, *, up: bool) -> Pixels:
 def _values(images: Tensor, scale: int, *, up: bool, rounded: bool) -> Tensor:
     # Apple's MPS has no float64
     levels = (images.cpu() if images.device.type == "mps" else images).to(torch.float64) * 255
+    levels = _to_levels(levels) if rounded else levels
     return (_resample(levels, scale, up=up, rounded=rounded) / 255).to(images)
 
 
@@ -82,8 +83,12 @@ def _resample(levels: Tensor, scale: int, *, up: bool, rounded: bool) -> Tensor:
     for axis in (2, 3):
         levels = _resample_axis(levels, axis, scale, up=up)
         if rounded:
-            levels = levels.add_(0.5).floor_().clamp_(0, 255)
+            levels = _to_levels(levels)
     return levels
+
+
+def _to_levels(values: Tensor) -> Tensor:
+    return values.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _resample_axis(levels: Tensor, axis: int, scale: int, *, up: bool) -> Tensor:
