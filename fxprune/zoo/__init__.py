@@ -8,9 +8,9 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Rational, Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fxprune.errors import Diagnostic, ModelError
 
@@ -46,13 +46,31 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         "carn": Network("carn", "CARN"),
         "carn_m": Network("carn", "CARN", {"conv_groups": 4, "efficient": True, "recursive": True}),
+        "drcn": Network("drcn", "DRCN"),
+        "drrn": Network("drrn", "DRRN"),
         "edsr": Network("edsr", "EDSR"),
         "edsr_large": Network("edsr", "EDSR", {"blocks": 32, "width": 256, "res_scale": 0.1}),
+        "esrb": Network("esrb", "ESRB"),
         "fsrcnn": Network("fsrcnn", "FSRCNN"),
         "fsrcnn_small": Network("fsrcnn", "FSRCNN", {"width": 32, "shrink": 5, "blocks": 1}),
+        "hat": Network("hat", "HAT"),
+        "hat_small": Network("hat", "HAT", {"width": 144, "compress": 24, "reduction": 24}),
         "imdn": Network("imdn", "IMDN"),
+        "lapsrn": Network("lapsrn", "LapSRN"),
+        "latticenet": Network("latticenet", "LatticeNet"),
+        "memnet": Network("memnet", "MemNet"),
+        "nafnet": Network("nafnet", "NAFNet"),
+        "nafssr": Network("nafssr", "NAFSSR"),
+        "pan": Network("pan", "PAN"),
         "rcan": Network("rcan", "RCAN"),
+        "rdn": Network("rdn", "RDN"),
+        "restormer": Network("restormer", "Restormer"),
+        "rfdn": Network("rfdn", "RFDN"),
+        "rrdb": Network("rrdb", "RRDB"),
         "srcnn": Network("srcnn", "SRCNN"),
+        "srdensenet": Network("srdensenet", "SRDenseNet"),
+        "swinir": Network("swinir", "SwinIR"),
+        "swinir_light": Network("swinir", "SwinIR", {"groups": 4, "width": 60, "final_conv": False}),
         "vdsr": Network("vdsr", "VDSR"),
     }
 )
@@ -80,7 +98,8 @@ def build(name: str, **arguments: object) -> nn.Module:
         if wanted is not None:
             hint = f"the default is {key}={_literal(parameter.default)}"
             found.append(Diagnostic(f"{name}: {key} is {wanted}, not {_literal(value)}", hint=hint))
-        values[key] = float(value) if parameter.annotation is float and isinstance(value, Real) else value
+        else:
+            values[key] = _converted(value, parameter.annotation)
     if found:
         raise ModelError(found)
     return network.load()(**values)
@@ -102,13 +121,20 @@ def _misfit(value: object, annotation: object) -> str | None:
         return None if isinstance(value, bool) else "yes or no"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if annotation is int:
-        fits = number and isinstance(value, Integral) and int(value) >= 1
+        fits = number and isinstance(value, Rational) and value.denominator == 1 and value >= 1
         return None if fits else "a whole number, 1 or more"
     if annotation is float:
         fits = number and isinstance(value, Real) and math.isfinite(value)
         return None if fits else "a number"
     fits = isinstance(value, (tuple, list)) and all(_misfit(item, int) is None for item in value)
     return None if fits else "a list of whole numbers, each 1 or more"
+
+
+def _converted(value: Any, annotation: object) -> object:
+    """A value that fits, as the plain Python type the constructor expects: a fraction 3/1 becomes 3, a list a tuple."""
+    if annotation is float or annotation is int:
+        return annotation(value)
+    return tuple(int(item) for item in value) if isinstance(value, (tuple, list)) else value
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 import torch
@@ -49,23 +50,38 @@ def test_a_whole_number_will_do_for_a_number() -> None:
         assert build("edsr", blocks=1, res_scale=1).get_submodule("body.0").res_scale == 1.0
 
 
+def test_exact_numbers_and_lists_are_taken() -> None:
+    with torch.device("meta"):
+        net = build("edsr", blocks=Fraction(1), width=Fraction(8, 2), res_scale=Fraction(1, 10))
+        assert net.get_parameter("head.weight").shape == (4, 3, 3, 3)
+        assert net.get_submodule("body.0").res_scale == 0.1
+        assert len(build("nafnet", encoder=[1], decoder=[Fraction(2)]).get_submodule("decoders.0")._modules) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "parts"),
     [
         ("edsrr", {}, ["no network 'edsrr'", "did you mean edsr"]),
         ("EDSR", {}, ["did you mean edsr"]),
-        ("qqq", {}, ["there are carn, carn_m, edsr"]),
+        ("qqq", {}, ["there are carn, carn_m, drcn"]),
         ("edsr", {"widht": 8}, ["no argument 'widht'", "did you mean width?", "scale=2, blocks=16, width=64"]),
         ("edsr", {"width": "x"}, ["width is a whole number, 1 or more, not 'x'", "default is width=64"]),
         ("edsr", {"width": 0}, ["width is a whole number", "not 0"]),
         ("edsr", {"width": True}, ["not yes"]),
         ("edsr", {"width": 4.5}, ["not 4.5"]),
+        ("edsr", {"width": Fraction(9, 2)}, ["width is a whole number", "not 9/2"]),
         ("edsr", {"res_scale": float("nan")}, ["res_scale is a number"]),
         ("edsr", {"final_conv": 1}, ["final_conv is yes or no, not 1"]),
         ("edsr", {"scale": 5, "width": 4, "blocks": 1}, ["scale=5 is neither 3 nor a power of two"]),
         ("edsr", {"channels": 1, "width": 4, "blocks": 1}, ["channels=1", "mean_shift=no"]),
         ("rcan", {"width": 8, "groups": 1, "blocks": 1}, ["reduction=16 leaves no channel of width=8"]),
         ("imdn", {"width": 8}, ["reduction=16 leaves no channel of width=8"]),
+        ("nafnet", {"encoder": 3}, ["encoder is a list of whole numbers"]),
+        ("nafnet", {"encoder": (1, 1)}, ["2 levels are encoded and 4 decoded"]),
+        ("restormer", {"blocks": (1, 0)}, ["blocks is a list of whole numbers, each 1 or more, not (1, 0)"]),
+        ("restormer", {"heads": (1, 2, 4, 7)}, ["a level of 384 channels cannot have 7 heads"]),
+        ("swinir", {"width": 20, "heads": 3}, ["width=20 is not a multiple of heads=3"]),
+        ("lapsrn", {"scale": 3}, ["scale=3 is not a scale of this network", "it knows 2, 4, 8"]),
         ("carn", {"width": 6, "conv_groups": 4}, ["width=6 is not a multiple of conv_groups=4"]),
     ],
 )
