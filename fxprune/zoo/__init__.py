@@ -121,7 +121,7 @@ def _misfit(value: object, annotation: object) -> str | None:
         return None if isinstance(value, bool) else "yes or no"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if annotation is int:
-        fits = number and isinstance(value, Rational) and value.denominator == 1 and value >= 1
+        fits = number and isinstance(value, Rational) and value.denominator == 1 and value.numerator >= 1
         return None if fits else "a whole number, 1 or more"
     if annotation is float:
         fits = number and isinstance(value, Real) and math.isfinite(value)

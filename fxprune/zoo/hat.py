@@ -220,9 +220,11 @@ class HAT(nn.Module):
     ) -> None:
         super().__init__()
         require(width % heads == 0, f"width={width} is not a multiple of heads={heads}")
+        require(overlap >= 0, f"overlap={overlap} is negative")
         require(width >= compress, f"compress={compress} leaves no channel of width={width}")
         outer = window + int(overlap * window)
         require((outer - window) % 2 == 0, f"a window of {window} cannot reach {outer - window} pixels over its edges")
+        require(0 <= drop_path < 1, f"drop_path={drop_path} is not a probability below 1")
         self.scale = scale
         self.window = window
         self.rgb_range = rgb_range

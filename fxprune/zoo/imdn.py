@@ -73,7 +73,7 @@ class IMDN(nn.Module):
         self, scale: int = 2, blocks: int = 6, width: int = 64, channels: int = 3, reduction: int = 16
     ) -> None:
         super().__init__()
-        require(width // 4 * 4 >= reduction, f"reduction={reduction} leaves no channel of width={width}")
+        require(width // 4 * 4 >= max(4, reduction), f"reduction={reduction} leaves no channel of width={width}")
         self.head = conv(channels, width)
         self.body = nn.ModuleList(DistillationBlock(width, reduction) for _ in range(blocks))
         self.fuse = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE, inplace=True))

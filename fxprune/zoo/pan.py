@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxprune.zoo.parts import check_scale, conv
+from fxprune.zoo.parts import check_scale, conv, require
 
 __all__ = ["PAN"]
 
@@ -97,6 +97,7 @@ class PAN(nn.Module):
     ) -> None:
         super().__init__()
         check_scale(scale, (2, 3, 4))
+        require(width >= 2, "width=1 cannot be halved")
         self.scale = scale
         self.head = conv(channels, width)
         self.body = nn.Sequential(*(SelfCalibratedBlock(width) for _ in range(blocks)))

@@ -120,6 +120,7 @@ class Restormer(nn.Module):
     ) -> None:
         super().__init__()
         require(len(blocks) == len(heads) >= 2, "blocks and heads name the same levels, two or more")
+        require(width % 2 == 0, f"width={width} is odd, and going down a level halves it")
         widths = [width * 2**i for i in range(len(blocks))]
         for channels_here, count in zip(widths, heads, strict=True):
             require(channels_here % count == 0, f"a level of {channels_here} channels cannot have {count} heads")

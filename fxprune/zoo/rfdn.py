@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fxprune.zoo.parts import conv, pixel_shuffle_once
+from fxprune.zoo.parts import conv, pixel_shuffle_once, require
 
 __all__ = ["RFDN"]
 
@@ -77,6 +77,7 @@ class RFDN(nn.Module):
 
     def __init__(self, scale: int = 4, blocks: int = 4, width: int = 50, channels: int = 3) -> None:
         super().__init__()
+        require(width >= 4, f"width={width} leaves no channel for the spatial attention, which has a quarter of them")
         self.head = conv(channels, width)
         self.body = nn.ModuleList(DistillationBlock(width) for _ in range(blocks))
         self.fuse = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE, inplace=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fxprune.zoo.parts import bicubic, conv
+from fxprune.zoo.parts import bicubic, conv, require
 
 __all__ = ["SRCNN"]
 
@@ -25,6 +25,8 @@ class SRCNN(nn.Module):
 
     def __init__(self, scale: int = 2, width: int = 64, channels: int = 3, kernel: int = 1) -> None:
         super().__init__()
+        require(width >= 2, "width=1 leaves no channel for the second layer")
+        require(kernel % 2 == 1, f"kernel={kernel} is even, and would not keep the size")
         self.scale = scale
         self.extract = conv(channels, width, 9)
         self.map = conv(width, width // 2, kernel)

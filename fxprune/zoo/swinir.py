@@ -170,6 +170,8 @@ class SwinIR(nn.Module):
     ) -> None:
         super().__init__()
         require(width % heads == 0, f"width={width} is not a multiple of heads={heads}")
+        require(image_size % window == 0, f"image_size={image_size} is not a multiple of window={window}")
+        require(0 <= drop_path < 1, f"drop_path={drop_path} is not a probability below 1")
         self.scale = scale
         self.window = window
         self.rgb_range = rgb_range

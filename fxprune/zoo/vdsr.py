@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fxprune.zoo.parts import bicubic, conv
+from fxprune.zoo.parts import bicubic, conv, require
 
 __all__ = ["VDSR"]
 
@@ -24,6 +24,7 @@ class VDSR(nn.Module):
 
     def __init__(self, scale: int = 2, layers: int = 20, width: int = 64, channels: int = 3) -> None:
         super().__init__()
+        require(layers >= 2, "layers=1 is less than a first and a last convolution")
         self.scale = scale
         self.head = nn.Sequential(conv(channels, width), nn.ReLU(inplace=True))
         body: list[nn.Module] = []
