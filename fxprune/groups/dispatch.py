@@ -1,0 +1,204 @@
+"""Runs a graph once without arithmetic and lets the rules label every value. torch's private modules end here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils.flop_counter import flop_registry
+
+from fxprune.groups import rules
+from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
+from fxprune.groups.op import Op
+from fxprune.trace import Traced, module_path, op_name
+
+__all__ = ["Labelled", "Value", "count_macs", "label", "output_shapes"]
+
+Mends = Callable[[str, str], bool]  # (name of the fx op, kind of reduction) → can the rewrite keep it exact?
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One tensor that flows out of an fx node."""
+
+    shape: tuple[int, ...]
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """The labelled network."""
+
+    names: dict[str, Labels]  # every parameter, buffer and attribute tensor
+    tensors: dict[str, torch.Tensor] = field(repr=False)  # the same names → the tensors themselves
+    owners: tuple[tuple[str, int, int], ...]  # (tensor, dimension, first id), ascending by id
+    size: int  # ids are below this
+    values: dict[str, Any]  # fx node name → its value with `Value` for each tensor
+    needs: dict[str, frozenset[str]]  # fx node name → kinds of reduction the rewrite promised to keep exact
+    ties: Ties
+
+
+class _Rules(TorchDispatchMode):
+    """Above the fake mode: after each op, its rule labels what came out."""
+
+    def __init__(self, mends: Mends) -> None:
+        super().__init__()
+        self.mends = mends
+        self.ties = Ties()
+        self.place = Place("", "", "")
+        self.needs: dict[str, set[str]] = {}
+        self.dirty: set[int] = set()  # storages overwritten with something that may not be zero
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        flat = tuple(t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
+        if func.namespace == "aten" and flat:
+            op = Op(func, _bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
+            op.macs = _macs(func, args, kwargs, out)
+            with _disable_current_modes():  # or the integers that rules compute with would be fake too
+                found = rules.find(func)(op)
+            for tensor, labels in zip(flat, found, strict=True):
+                self.write(tensor, labels, bool(func._schema.is_mutable))
+        return out
+
+    def can_mend(self, kind: str) -> bool:
+        """Ask the rewrite, and hold it to its promise."""
+        if not self.mends(self.place.op, kind):
+            return False
+        self.needs.setdefault(self.place.node, set()).add(kind)
+        return True
+
+    def read(self, tensor: torch.Tensor) -> Labels:
+        """Labels of a tensor; a storage that was overwritten is zero nowhere for certain."""
+        labels: Labels | None = getattr(tensor, "_fxprune", None)
+        if labels is None:
+            return rules.bare(tensor)
+        if self.dirty and tensor.untyped_storage()._cdata in self.dirty:
+            axes = tuple(axis and Axis(axis.ids, False) for axis in labels.axes)
+            return Labels(axes, labels.weight)
+        return labels
+
+    def write(self, tensor: torch.Tensor, labels: Labels, in_place: bool) -> None:
+        """Label an output. Writing in place may take zeros away from every view of the storage."""
+        if in_place and any(axis is not None and not axis.zero for axis in labels.axes):
+            self.dirty.add(tensor.untyped_storage()._cdata)
+        tensor._fxprune = labels  # type: ignore[attr-defined]
+
+
+class _Runner(fx.Interpreter):
+    """Runs a graph on fake inputs with fake parameters in place of the real ones."""
+
+    def __init__(self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], mode: _Rules | None) -> None:
+        super().__init__(graph)
+        self.fakes = fakes
+        self.mode = mode
+        self.values: dict[str, Any] = {}
+        self.shells: dict[str, Any] = {}
+
+    def fetch_attr(self, target: str) -> Any:
+        """A module shell or fake tensor in place of the real one."""
+        if target not in self.shells:
+            self.shells[target] = self._shell(super().fetch_attr(target))
+        return self.shells[target]
+
+    def _shell(self, real: Any) -> Any:
+        if isinstance(real, torch.Tensor):
+            return self.fakes.get(id(real), real)
+        if not isinstance(real, nn.Module):
+            return real
+        shell = real.__class__.__new__(real.__class__)
+        shell.__dict__ = dict(real.__dict__)
+        for kind in ("_parameters", "_buffers", "_modules"):
+            shell.__dict__[kind] = {k: v if v is None else self._shell(v) for k, v in real.__dict__[kind].items()}
+        return shell
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node, telling the rules where they are."""
+        if self.mode is not None:
+            self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
+        out = super().run_node(n)
+        if self.mode is not None:
+            self.values[n.name] = pytree.tree_map_only(torch.Tensor, self._value, out)
+        return out
+
+    def _value(self, tensor: torch.Tensor) -> Value:
+        assert self.mode is not None
+        return Value(tuple(tensor.shape), self.mode.read(tensor))
+
+
+def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
+    """Run the network once on fake tensors and label every value.
+
+    Args:
+        traced: the network.
+        mends: what the rewrite can keep exact, by fx op and kind of reduction; nothing by default.
+
+    Raises:
+        InputError: the example does not fit the network; names the line and the op.
+    """
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = _Rules(mends)
+    tensors = tensors_of(traced)
+    names: dict[str, Labels] = {}
+    owners: list[tuple[str, int, int]] = []
+    fakes: dict[int, torch.Tensor] = {}
+    start = FIXED + 1
+    for name, tensor in tensors.items():
+        if id(tensor) not in fakes:
+            fakes[id(tensor)] = _fake(tensor, fake)
+            labels, _ = fresh(tuple(tensor.shape), start)
+            for dim, axis in enumerate(labels.axes):
+                if axis is not None:
+                    owners.append((name, dim, start))
+                    start += len(axis.ids)
+            fakes[id(tensor)]._fxprune = labels  # type: ignore[attr-defined]
+        names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
+    runner = _Runner(traced.graph, fakes, mode)
+    inputs = [_fake(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
+    with torch.no_grad(), fake, mode:
+        runner.run(*inputs, enable_io_processing=False)
+    needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
+    return Labelled(names, tensors, tuple(owners), start, runner.values, needs, mode.ties)
+
+
+def tensors_of(traced: Traced) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name, and the plain tensors that the graph fetches as attributes."""
+    found = traced.tensors()
+    for node in traced.graph.graph.nodes:
+        if node.op == "get_attr" and str(node.target) not in found:
+            value: Any = traced.graph
+            for part in str(node.target).split("."):
+                value = getattr(value, part)
+            if isinstance(value, torch.Tensor):
+                found[str(node.target)] = value
+    return found
+
+
+def _fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    """No memory, no arithmetic: a tensor of the same shape, strides, type and device."""
+    with mode:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+
+
+def _bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Arguments by their names in the schema."""
+    bound = {}
+    for k, argument in enumerate(func._schema.arguments):
+        if k < len(args):
+            bound[argument.name] = args[k]
+        else:
+            bound[argument.name] = kwargs.get(argument.name, argument.default_value)
+    return bound
+
+
+def _macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:
+    """Multiply-accumulates by torch's own counter: half its FLOPs."""
+    formula = flop_registry.get(func.overloadpacket)
+    return int(formula(*args, **kwargs, out_val=out)) // 2 if formula is not None else 0

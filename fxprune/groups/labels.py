@@ -1,0 +1,114 @@
+"""Coordinate ids in, ties out: the vocabulary in which the rules speak.
+
+Every dimension of every parameter and buffer gets fresh ids, one per coordinate. An activation's dimension either
+carries such ids (`Axis`) or none (`None`: its coordinates must all exist, like the pixels of an image).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FIXED", "Axis", "Count", "Event", "Ids", "Labels", "Place", "Protection", "Ties", "fresh"]
+
+Ids = NDArray[np.int64]
+
+FIXED = 0  # the one id that stands for "this coordinate must exist"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """The ids along one dimension of one tensor."""
+
+    ids: Ids  # one id per coordinate; an id may appear several times
+    zero: bool  # the slice at a removed coordinate is exactly zero in the masked network
+
+    def take(self, positions: Ids) -> Axis:
+        """The axis after its coordinates were moved; position -1 holds a constant, which must exist."""
+        return Axis(np.where(positions < 0, FIXED, self.ids[positions]), self.zero)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What is known of one tensor."""
+
+    axes: tuple[Axis | None, ...]  # one per dimension; None: fixed, nothing here can be removed
+    weight: bool = False  # made from parameters and buffers alone
+
+    @property
+    def bare(self) -> bool:
+        """True if no dimension carries ids."""
+        return all(axis is None for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the graph something was found."""
+
+    node: str  # name of the fx node
+    op: str  # the operation in the user's words, e.g. "add"
+    path: str  # module path of the node, "" at the top
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Ids tied pairwise at one place."""
+
+    a: Ids
+    b: Ids
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Protection:
+    """Ids that must exist, and why."""
+
+    ids: Ids
+    reason: str | None  # in the user's words; None: by construction, not worth a line (kernel taps, image inputs)
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Count:
+    """One contraction's multiply-accumulates: `macs` divided by the sizes of its labelled letters."""
+
+    node: str
+    macs: int  # with every coordinate present
+    letters: tuple[Ids, ...]  # the labelled dimensions whose product the count is proportional to
+
+
+@dataclass(slots=True)
+class Ties:
+    """The book that rules write into while the graph is run once."""
+
+    events: list[Event] = field(default_factory=list)
+    protections: list[Protection] = field(default_factory=list)
+    produced: list[tuple[Ids, Place]] = field(default_factory=list)  # output dimensions of weights
+    consumed: list[tuple[Ids, Place]] = field(default_factory=list)  # input dimensions of weights
+    counts: list[Count] = field(default_factory=list)
+
+    def tie(self, a: Ids, b: Ids, place: Place) -> None:
+        """Coordinates `a[i]` and `b[i]` live or go together."""
+        if a is not b:
+            self.events.append(Event(a, b, place))
+
+    def protect(self, ids: Ids, reason: str | None, place: Place) -> None:
+        """Coordinates `ids` must exist."""
+        self.protections.append(Protection(ids, reason, place))
+
+
+def fresh(shape: tuple[int, ...], start: int) -> tuple[Labels, int]:
+    """Labels with fresh ids for a parameter of this shape, and the next free id.
+
+    A dimension of one coordinate gets none: something of it always lives.
+    """
+    axes: list[Axis | None] = []
+    for size in shape:
+        if size > 1:
+            axes.append(Axis(np.arange(start, start + size), True))
+            start += size
+        else:
+            axes.append(None)
+    return Labels(tuple(axes), weight=True), start

@@ -1,0 +1,110 @@
+"""Data movement, read off: run the very op on integer positions and see where each coordinate went.
+
+Laws:
+- An op of this kind copies numbers, it never mixes them; so positions can stand for any numbers.
+- Where one input dimension lands on several output dimensions (channels split into heads × head_dim), the result stays
+  rectangular only if one of them stays prunable and coordinates are tied along the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+__all__ = ["Landing", "Route", "routes"]
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landing:
+    """Where one input dimension went in one output."""
+
+    source: int  # the input dimension
+    axes: tuple[int, ...]  # the output dimensions it varies along; empty: a single coordinate was selected
+    positions: Positions  # source position over those axes; -1 where a constant was written
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """Where every input dimension of more than one coordinate went in one output."""
+
+    rank: int
+    landings: tuple[Landing, ...]
+
+    def keeper(self, landing: Landing) -> int | None:
+        """Of several axes, the one to keep prunable: most units left, then the first; None if all are shared.
+
+        An axis on which another input dimension lands too cannot lose coordinates on behalf of this one.
+        """
+        taken = {axis for other in self.landings if other is not landing for axis in other.axes}
+        free = [k for k, axis in enumerate(landing.axes) if axis not in taken]
+        if not free:
+            return None
+        return max(free, key=lambda k: (_units(landing.positions, k), -k))
+
+
+def _units(positions: Positions, keep: int) -> int:
+    """How many units are left when everything is tied along all axes but `keep`."""
+    rows = np.moveaxis(positions, keep, 0).reshape(positions.shape[keep], -1)
+    row = np.repeat(np.arange(rows.shape[0]), rows.shape[1])
+    col = rows.ravel() + 1
+    size = rows.shape[0] + int(col.max()) + 1
+    graph = coo_matrix((np.ones(row.size, np.int8), (row, col + rows.shape[0])), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    return len(np.unique(component[: rows.shape[0]]))
+
+
+def routes(
+    run: Callable[[Any], Sequence[Any]],
+    shape: tuple[int, ...],
+    make: Callable[[NDArray[np.int64]], Any],
+    read: Callable[[Any], NDArray[np.int64]],
+) -> tuple[Route, ...]:
+    """One route per output of `run`, found by running it on positions.
+
+    Args:
+        run: the op with everything but the moved tensor filled in; returns its outputs.
+        shape: shape of the moved tensor.
+        make: integer array → tensor, and `read`: tensor → integer array.
+    """
+    found: list[list[Landing]] = []
+    ranks: list[int] = []
+    for dim, size in enumerate(shape):
+        if size <= 1:
+            continue
+        view = [1] * len(shape)
+        view[dim] = size
+        field = np.ascontiguousarray(np.broadcast_to(np.arange(size).reshape(view), shape))
+        outputs = [read(out) for out in run(make(field))]
+        if not found:
+            found = [[] for _ in outputs]
+            ranks = [out.ndim for out in outputs]
+        for landings, out in zip(found, outputs, strict=True):
+            landings.append(_land(dim, out))
+    if not found:
+        outputs = [read(out) for out in run(make(np.zeros(shape, np.int64)))]
+        found, ranks = [[] for _ in outputs], [out.ndim for out in outputs]
+    return tuple(Route(rank, tuple(landings)) for rank, landings in zip(ranks, found, strict=True))
+
+
+def _land(dim: int, out: Positions) -> Landing:
+    if out.size == 0:
+        return Landing(dim, (), np.asarray(-1))
+    axes = tuple(axis for axis in range(out.ndim) if out.shape[axis] > 1 and _varies(out, axis))
+    rest = tuple(axis for axis in range(out.ndim) if axis not in axes)
+    # constants (-1) hide nothing: the largest along the other axes is the position itself
+    return Landing(dim, axes, np.asarray(out.max(axis=rest) if rest else out))
+
+
+def _varies(out: Positions, axis: int) -> bool:
+    """Does the position depend on this axis, constants aside?"""
+    high = out.max(axis=axis, keepdims=True)
+    low = np.where(out < 0, high, out).min(axis=axis, keepdims=True)
+    return bool((low != high).any())

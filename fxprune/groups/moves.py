@@ -1,0 +1,89 @@
+"""The rule of every op that only moves numbers: run it on positions and read off where the ids went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fxprune.groups.labels import Axis, Labels
+from fxprune.groups.movement import Landing, Route, routes
+from fxprune.groups.op import Op
+
+__all__ = ["move"]
+
+_known: dict[Any, tuple[Route, ...]] = {}
+
+
+def move(op: Op, **literals: Any) -> list[Labels]:
+    """Labels of each output of an op that copies numbers without mixing them.
+
+    `literals` overrides arguments while positions are moved (0 stands for "a constant").
+    """
+    moved = op.tensors()[0]
+    labels = op.lookup(moved)
+    if labels.bare:
+        return [Labels((None,) * out.dim(), labels.weight) for out in op.outputs]
+    key = (op.signature(), tuple(sorted(literals.items())))
+    if key not in _known:
+        _known[key] = _read_off(op, moved, literals)
+    return [_land(op, labels, route) for route in _known[key]]
+
+
+def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any]) -> tuple[Route, ...]:
+    """Positions are counted from 1 and carried as float64: exact, and zero is left for constants."""
+
+    def run(field: torch.Tensor) -> list[torch.Tensor]:
+        out = op.rerun(lambda t: field if t is moved else torch.zeros(t.shape, dtype=t.dtype), **literals)
+        return [out] if isinstance(out, torch.Tensor) else list(out)
+
+    def make(positions: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(positions + 1).to(torch.float64)
+
+    def read(out: torch.Tensor) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = out.numpy().astype(np.int64) - 1
+        return found
+
+    return routes(run, tuple(moved.shape), make, read)
+
+
+def _land(op: Op, labels: Labels, route: Route) -> Labels:
+    axes: list[Axis | None] = [None] * route.rank
+    for landing in route.landings:
+        axis = labels.axes[landing.source]
+        if axis is None:
+            continue
+        if not landing.axes:
+            position = int(landing.positions)
+            if position >= 0:
+                op.fix(Axis(axis.ids[position : position + 1], axis.zero), f"`{op.place.op}` picks single channels")
+            continue
+        arrived = _arrive(op, axis, route, landing)
+        if arrived is None:
+            continue
+        at, moved = arrived
+        held = axes[at]
+        if held is None:
+            axes[at] = moved
+        else:  # two labelled dimensions on one: a coordinate would live only if both do; keep the wider one
+            wide, narrow = (moved, held) if len(np.unique(moved.ids)) > len(np.unique(held.ids)) else (held, moved)
+            op.fix(narrow, None if labels.weight else f"`{op.place.op}` merges it with other channels")
+            axes[at] = wide
+    return Labels(tuple(axes), labels.weight)
+
+
+def _arrive(op: Op, axis: Axis, route: Route, landing: Landing) -> tuple[int, Axis] | None:
+    """The output dimension that stays prunable, and its axis; ties along the others."""
+    if len(landing.axes) == 1:
+        return landing.axes[0], axis.take(landing.positions)
+    keep = route.keeper(landing)
+    if keep is None:
+        op.fix(axis, f"`{op.place.op}` spreads it over several dimensions")
+        return None
+    rows = np.moveaxis(landing.positions, keep, 0).reshape(landing.positions.shape[keep], -1)
+    lead = rows.max(axis=1)  # constants aside
+    row, col = np.nonzero(rows >= 0)
+    op.tie(axis.ids[lead[row]], axis.ids[rows[row, col]])
+    return landing.axes[keep], axis.take(lead)

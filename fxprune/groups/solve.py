@@ -1,0 +1,121 @@
+"""Labels and ties → groups: connected components are the units, units with equal members make a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch.utils import _pytree as pytree
+
+from fxprune.groups.dispatch import Labelled, Value
+from fxprune.groups.groups import Group, Groups, Kind, Member
+from fxprune.groups.labels import FIXED, Ids, Place, Protection
+from fxprune.trace import Traced
+
+__all__ = ["solve"]
+
+
+def solve(traced: Traced, labelled: Labelled) -> Groups:
+    """Find the units and gather them into groups, in graph order."""
+    unit_of = _components(labelled)
+    firsts = np.array([start for _, _, start in labelled.owners] + [labelled.size])
+    owner_of = np.repeat(np.arange(len(labelled.owners)), np.diff(firsts))  # of id FIXED + 1, ...
+    roles, order = _roles(labelled, owner_of)
+    barred = _barred(labelled, unit_of)
+    reached = _reached(unit_of[FIXED + 1 :], owner_of, np.array(sorted(order), np.int64))
+    gathered: dict[tuple[tuple[int, ...], str | None], list[int]] = {}
+    for unit, held in reached.items():
+        why = barred.get(unit)
+        gathered.setdefault((held, why and (why.reason or "fixed by construction")), []).append(unit)
+    found = []
+    for (held, reason), units in gathered.items():
+        made = sorted((owner for owner in held if owner in order), key=lambda owner: order[owner])
+        kind: Kind = "protected" if reason else "free" if len(made) == 1 else "constrained"
+        name, _, start = labelled.owners[made[0]]
+        along = unit_of[start : firsts[made[0] + 1]]
+        where = along[np.sort(np.unique(along, return_index=True)[1])]
+        members = tuple(Member(*labelled.owners[owner][:2], roles.get(owner, "along")) for owner in held)
+        group = Group(0, name.rpartition(".")[0] or name, kind, where[np.isin(where, units)], members, reason,
+                      barred[units[0]].place if reason else None)
+        found.append((order[made[0]], int(np.flatnonzero(np.isin(where, units))[0]), group))
+    found.sort(key=lambda item: item[:2])
+    starts = {(name, dim): (start, int(firsts[k + 1] - start)) for k, (name, dim, start) in enumerate(labelled.owners)}
+    groups = tuple(_numbered(k, group) for k, (_, _, group) in enumerate(found))
+    return Groups(traced, labelled, unit_of, groups, starts)
+
+
+def _numbered(index: int, group: Group) -> Group:
+    return Group(index, group.name, group.kind, group.units, group.members, group.reason, group.place)
+
+
+def _components(labelled: Labelled) -> Ids:
+    """id → unit number. Ids tied to a constant are not joined through it: `_barred` sees to them."""
+    events = labelled.ties.events
+    a = np.concatenate([event.a for event in events]) if events else np.empty(0, np.int64)
+    b = np.concatenate([event.b for event in events]) if events else np.empty(0, np.int64)
+    real = (a != FIXED) & (b != FIXED)
+    a, b = a[real], b[real]
+    graph = coo_matrix((np.ones(a.size, np.int8), (a, b)), shape=(labelled.size, labelled.size))
+    _, component = connected_components(graph, directed=False)
+    return np.asarray(component, np.int64)
+
+
+def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
+    """Unit → why it must exist; a reason worth telling comes before one that is not."""
+    protections = list(labelled.ties.protections)
+    for event in labelled.ties.events:
+        constant = (event.a == FIXED) ^ (event.b == FIXED)
+        if constant.any():
+            ids = np.maximum(event.a, event.b)[constant]
+            protections.append(Protection(ids, f"`{event.place.op}` combines it with a constant", event.place))
+    for node in labelled.values:
+        if node == "output":
+            for leaf in pytree.tree_leaves(labelled.values[node]):
+                protections.extend(_output(leaf))
+    barred: dict[int, Protection] = {}
+    for protection in sorted(protections, key=lambda p: p.reason is None):
+        for unit in np.unique(unit_of[protection.ids[protection.ids != FIXED]]).tolist():
+            barred.setdefault(unit, protection)
+    return barred
+
+
+def _output(leaf: Any) -> list[Protection]:
+    if not isinstance(leaf, Value):
+        return []
+    place = Place("output", "output", "")
+    return [Protection(axis.ids, "it is the network's output", place) for axis in leaf.labels.axes if axis is not None]
+
+
+def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int, int]]:
+    """Owner → role, and for producers their order in the graph. Who both produces and consumes, produces."""
+
+    def owners(ids: Ids) -> Sequence[int]:
+        real = ids[ids != FIXED]
+        return np.unique(owner_of[real - FIXED - 1]).tolist()
+
+    roles: dict[int, Any] = {}
+    for ids, _ in labelled.ties.consumed:
+        roles.update(dict.fromkeys(owners(ids), "in"))
+    order: dict[int, int] = {}
+    for step, (ids, _) in enumerate(labelled.ties.produced):
+        for owner in owners(ids):
+            order.setdefault(owner, step)
+            roles[owner] = "out"
+    return roles, order
+
+
+def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int, ...]]:
+    """Unit → the owners that hold a coordinate of it, for units that some producer makes."""
+    wanted = np.zeros(int(unit_of.max(initial=0)) + 1, bool)
+    wanted[unit_of[np.isin(owner_of, producers)]] = True
+    mine = wanted[unit_of]
+    pairs = np.unique(np.stack([unit_of[mine], owner_of[mine]]), axis=1)
+    cuts = np.flatnonzero(np.diff(pairs[0])) + 1
+    units = pairs[0][np.concatenate([[0], cuts])] if pairs.size else pairs[0]
+    return {
+        int(unit): tuple(held.tolist())
+        for unit, held in zip(units, np.split(pairs[1], cuts), strict=False)
+    }

@@ -1,0 +1,62 @@
+"""Reductions over channels of which some are gone but still count. Emitted models carry these as source.
+
+Each function is self-contained: it may use torch, F, nn and math, nothing else.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F  # noqa: F401, N812
+
+__all__ = ["group_norm_counted", "layer_norm_counted", "softmax_counted", "var_counted"]
+
+
+def layer_norm_counted(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, count: int
+) -> torch.Tensor:
+    """Layer norm over the last dimension of `count` channels; those not present are zero and still counted."""
+    mean = x.sum(-1, keepdim=True) / count
+    centred = x - mean
+    missing = count - x.shape[-1]
+    var = (centred.square().sum(-1, keepdim=True) + missing * mean.square()) / count
+    out = centred * torch.rsqrt(var + eps)
+    if weight is not None:
+        out = out * weight
+    return out if bias is None else out + bias
+
+
+def group_norm_counted(
+    x: torch.Tensor, groups: int, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, count: int
+) -> torch.Tensor:
+    """Group norm with `count` channels in each group; those not present are zero and still counted."""
+    parts = x.reshape(x.shape[0], groups, -1)
+    per_channel = parts.shape[-1] * groups // x.shape[1]
+    total = count * per_channel
+    mean = parts.sum(-1, keepdim=True) / total
+    centred = parts - mean
+    missing = total - parts.shape[-1]
+    var = (centred.square().sum(-1, keepdim=True) + missing * mean.square()) / total
+    out = (centred * torch.rsqrt(var + eps)).reshape(x.shape)
+    shape = (1, x.shape[1]) + (1,) * (x.dim() - 2)
+    if weight is not None:
+        out = out * weight.reshape(shape)
+    return out if bias is None else out + bias.reshape(shape)
+
+
+def softmax_counted(x: torch.Tensor, dim: int, missing: int) -> torch.Tensor:
+    """Softmax along `dim`, where `missing` more entries of zero belong to the sum."""
+    high = x.amax(dim, keepdim=True).clamp(min=0)
+    e = torch.exp(x - high)
+    return e / (e.sum(dim, keepdim=True) + missing * torch.exp(-high))
+
+
+def var_counted(x: torch.Tensor, dim: list[int], keepdim: bool, correction: float, missing: int) -> torch.Tensor:
+    """Variance over `dim`, where `missing` more entries of zero belong to it."""
+    seen = 1
+    for d in dim:
+        seen = seen * x.shape[d]
+    count = seen + missing
+    mean = x.sum(dim, keepdim=True) / count
+    square = (x - mean).square().sum(dim, keepdim=True) + missing * mean.square()
+    var = square / (count - correction)
+    return var if keepdim else var.squeeze(dim)

@@ -1,0 +1,131 @@
+"""Reductions over channels that stay exact after a cut: the original number still counts, and what is gone is zero.
+
+`MENDS` is the promise that discovery relies on (`can_mend`) and the place where it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import operator
+
+from torch import fx, nn
+
+from fxprune.rewrite import helpers
+from fxprune.rewrite.sizes import Site
+
+__all__ = ["MENDS", "can_mend"]
+
+Mend = Callable[[Site, nn.Module | None], fx.Node]
+
+
+def can_mend(op: str, kind: str) -> bool:
+    """Can this kind of reduction, at a node of this name, be kept exact?"""
+    return (op, kind) in MENDS
+
+
+def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
+    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+
+
+def _reduced(site: Site) -> list[int]:
+    dims = site.now(_argument(site.node, 1, "dim", None))
+    rank = len(site.old_in)
+    if dims is None or dims == ():
+        return list(range(rank))
+    return [d % rank for d in (dims if isinstance(dims, (list, tuple)) else (dims,))]
+
+
+def _after(node: fx.Node, function: Callable[..., Any], *args: Any) -> fx.Node:
+    with node.graph.inserting_after(node):
+        return node.graph.call_function(function, (node, *args))
+
+
+def mean(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The mean over what is left, times its share of the original number."""
+    dims = [d for d in _reduced(site) if site.lives_in[d] is not None]
+    share = prod(site.new_in[d] for d in dims) / prod(site.old_in[d] for d in dims)
+    return _after(site.node, operator.mul, share)
+
+
+def extreme(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The largest (or smallest) of what is left and of the zeros that went."""
+    name = {"amax": "clamp_min", "amin": "clamp_max"}[str(getattr(site.node.target, "__name__", site.node.target))]
+    with site.node.graph.inserting_after(site.node):
+        return site.node.graph.call_method(name, (site.node, 0))
+
+
+def var(site: Site, layer: nn.Module | None) -> fx.Node:
+    """Variance, unbiased unless it says otherwise."""
+    node = site.node
+    dims = _reduced(site)
+    missing = prod(site.old_in[d] for d in dims) - prod(site.new_in[d] for d in dims)
+    correction = node.kwargs.get("correction", 1)
+    unbiased = node.kwargs.get("unbiased", node.args[2] if len(node.args) > 2 else None)
+    if unbiased is not None:
+        correction = int(bool(unbiased))
+    keep = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else False)
+    return _instead(node, helpers.var_counted, node.args[0], dims, bool(keep), correction, missing)
+
+
+def softmax(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The zeros that went are still in the denominator."""
+    node = site.node
+    dim = layer.dim if isinstance(layer, nn.Softmax) else _argument(node, 1, "dim", -1)
+    dim = site.now(dim) % len(site.old_in)
+    return _instead(node, helpers.softmax_counted, node.args[0], dim, site.old_in[dim] - site.new_in[dim])
+
+
+def layer_norm(site: Site, layer: nn.Module | None) -> fx.Node:
+    """Statistics over the original number of channels."""
+    node = site.node
+    if isinstance(layer, nn.LayerNorm):
+        weight, bias, eps = _parameters(node, layer)
+    else:
+        weight, bias = _argument(node, 2, "weight", None), _argument(node, 3, "bias", None)
+        eps = _argument(node, 4, "eps", 1e-5)
+    return _instead(node, helpers.layer_norm_counted, node.args[0], weight, bias, eps, site.old_in[-1])
+
+
+def group_norm(site: Site, layer: nn.Module | None) -> fx.Node:
+    """Statistics over the original number of channels of each group."""
+    node = site.node
+    if isinstance(layer, nn.GroupNorm):
+        weight, bias, eps = _parameters(node, layer)
+        groups = layer.num_groups
+    else:
+        weight, bias = _argument(node, 2, "weight", None), _argument(node, 3, "bias", None)
+        eps, groups = _argument(node, 4, "eps", 1e-5), site.now(_argument(node, 1, "num_groups", 1))
+    count = site.old_in[1] // groups
+    groups = groups if site.new_in[1] % groups == 0 and groups <= count else site.new_in[1] // count
+    return _instead(node, helpers.group_norm_counted, node.args[0], groups, weight, bias, eps, count)
+
+
+def _parameters(node: fx.Node, layer: Any) -> tuple[fx.Node | None, fx.Node | None, float]:
+    with node.graph.inserting_before(node):
+        found = [
+            None if tensor is None else node.graph.get_attr(f"{node.target}.{name}")
+            for name, tensor in (("weight", layer.weight), ("bias", layer.bias))
+        ]
+    return found[0], found[1], layer.eps
+
+
+def _instead(node: fx.Node, function: Callable[..., Any], *args: Any) -> fx.Node:
+    node.op, node.target, node.args, node.kwargs = "call_function", function, args, {}
+    return node
+
+
+MENDS: dict[tuple[str, str], Mend] = {
+    ("mean", "mean"): mean,
+    ("amax", "max"): extreme,
+    ("amin", "min"): extreme,
+    ("var", "var"): var,
+    ("softmax", "softmax"): softmax,
+    ("Softmax", "softmax"): softmax,
+    ("layer_norm", "layer_norm"): layer_norm,
+    ("LayerNorm", "layer_norm"): layer_norm,
+    ("group_norm", "group_norm"): group_norm,
+    ("GroupNorm", "group_norm"): group_norm,
+}

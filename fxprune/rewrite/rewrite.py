@@ -1,0 +1,175 @@
+"""`Groups` + removed units → the compact graph: sliced tensors, mended sizes, exact reductions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from fxprune.errors import RewriteError
+from fxprune.groups.dispatch import Value
+from fxprune.rewrite.layers import rebuild
+from fxprune.rewrite.mends import MENDS
+from fxprune.rewrite.sizes import RESIZE, Site
+from fxprune.rewrite.slicing import Kept, Slicer
+from fxprune.trace import op_name
+
+__all__ = ["Rewritten", "rewrite"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewritten:
+    """A compact network and what became of every original tensor."""
+
+    module: fx.GraphModule
+    kept: Kept
+    slicer: Slicer
+    node_of: dict[str, str]  # original node → node of the compact graph that holds its value
+
+
+def rewrite(slicer: Slicer) -> Rewritten:
+    """Slice every tensor and copy the graph, mending what a cut makes wrong. The original is left as it is.
+
+    Raises:
+        RewriteError: a node cannot be mended; names it.
+    """
+    return _Rewriter(slicer).run()
+
+
+class _Rewriter:
+    def __init__(self, slicer: Slicer) -> None:
+        self.slicer = slicer
+        self.old = slicer.groups.traced.graph
+        self.labelled = slicer.groups.labelled
+        self.tensors = slicer.tensors()
+        self.graph = fx.Graph()
+        self.env: dict[fx.Node, fx.Node] = {}
+        self.after: dict[fx.Node, Any] = {}  # new node → its value, with a shape for each tensor
+        self.tensor_nodes: set[fx.Node] = set()  # new nodes whose value is one tensor
+        self.layers: dict[str, nn.Module] = {}
+
+    def run(self) -> Rewritten:
+        """Copy node by node, then put modules and tensors under the graph."""
+        for node in self.old.graph.nodes:
+            try:
+                self.env[node] = self.copy(node)
+            except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, AttributeError) as error:
+                raise RewriteError(
+                    f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}"
+                ) from error
+        self.graph.eliminate_dead_code(_has_effects)
+        module = fx.GraphModule(self.attributes(), self.graph, class_name=self.old._get_name())
+        module.graph.lint()
+        node_of = {old.name: new.name for old, new in self.env.items()}
+        for path, part in module.named_modules():
+            part.training = self.slicer.groups.traced.modes.get(path, self.slicer.groups.traced.training)
+        return Rewritten(module, self.slicer.kept(), self.slicer, node_of)
+
+    def copy(self, node: fx.Node) -> fx.Node:
+        """One node, mended if the cut touches it."""
+        new = self.graph.node_copy(node, self.env.__getitem__)
+        before = self.labelled.values[node.name]
+        leaves = [leaf for leaf in pytree.tree_leaves(before) if isinstance(leaf, Value)]
+        shapes = tuple(self.shape(leaf) for leaf in leaves)
+        if not leaves and node.op in ("call_function", "call_method"):
+            self.after[new] = self.evaluate(new, before)
+            return new
+        self.after[new] = pytree.tree_map_only(Value, self.shape, before)
+        if isinstance(before, Value):
+            self.tensor_nodes.add(new)
+        site = self.site(node, new, shapes)
+        if node.op == "call_module":
+            self.layer(node, site)
+        if site is None or (shapes == tuple(leaf.shape for leaf in leaves) and site.old_in == site.new_in
+                            and not self.stale(node)):
+            return new
+        name = op_name(node, self.old)
+        resize = RESIZE.get(name)
+        if resize is not None and node.op != "call_module":
+            resize(site)
+        result = new
+        for kind in self.labelled.needs.get(node.name, ()):
+            layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
+            result = MENDS[name, kind](site, layer)
+        self.after[result] = self.after[new]
+        if new in self.tensor_nodes:
+            self.tensor_nodes.add(result)
+        return result
+
+    def site(self, node: fx.Node, new: fx.Node, shapes: tuple[tuple[int, ...], ...]) -> Site | None:
+        """What a resizer needs to know of this place; None where nothing flows in."""
+        source = next((a for a in node.all_input_nodes if isinstance(self.labelled.values[a.name], Value)), None)
+        if source is None:
+            return None
+        value = self.labelled.values[source.name]
+        lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
+        return Site(new, value.shape, self.shape(value), lives, shapes, self.now)
+
+    def stale(self, node: fx.Node) -> bool:
+        """Does an integer argument come from a size that changed?"""
+        return any(
+            not isinstance(self.labelled.values[a.name], Value) and self.after.get(self.env[a]) != self.labelled.values[a.name]
+            for a in node.all_input_nodes
+        )
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """The shape of a value in the compact network."""
+        lives = (self.slicer.lives(axis) for axis in value.labels.axes)
+        return tuple(size if a is None else int(a.sum()) for size, a in zip(value.shape, lives, strict=True))
+
+    def now(self, argument: Any) -> Any:
+        """An argument's value in the compact network; for a tensor, its shape."""
+        return fx.node.map_arg(argument, lambda n: self.after[n])
+
+    def evaluate(self, node: fx.Node, before: Any) -> Any:
+        """A number, size or other plain value, computed again from the new shapes."""
+
+        def stand_in(n: fx.Node) -> Any:
+            return torch.empty(self.after[n], device="meta") if n in self.tensor_nodes else self.after[n]
+
+        args = fx.node.map_arg(node.args, stand_in)
+        kwargs = fx.node.map_arg(node.kwargs, stand_in)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def layer(self, node: fx.Node, site: Site | None) -> None:
+        """The leaf layer of this node, rebuilt once."""
+        path = str(node.target)
+        if path in self.layers:
+            return
+        channels = (0, 0)
+        if site is not None and site.new_out:
+            at = 1 if len(site.new_in) != len(site.new_out[0]) or len(site.new_in) > 2 else -1
+            channels = (site.new_in[at] if site.new_in else 0, site.new_out[0][at] if site.new_out[0] else 0)
+        self.layers[path] = rebuild(self.old.get_submodule(path), self.tensors, f"{path}.", channels)
+
+    def attributes(self) -> dict[str, Any]:
+        """What the compact graph refers to, by path."""
+        found: dict[str, Any] = {}
+        for node in self.graph.nodes:
+            target = str(node.target)
+            if node.op == "call_module":
+                found[target] = self.layers[target]
+            elif node.op == "get_attr":
+                found[target] = self.tensors[target] if target in self.tensors else _fetch(self.old, target)
+        return found
+
+
+def _fetch(root: Any, target: str) -> Any:
+    for part in target.split("."):
+        root = getattr(root, part)
+    return root
+
+
+def _has_effects(node: fx.Node) -> bool:
+    """Keep what writes in place, even if nobody reads its result."""
+    if node.op in ("placeholder", "output"):
+        return True
+    name = str(getattr(node.target, "__name__", node.target))
+    return name == "setitem" or (name.endswith("_") and not name.endswith("__")) or "out" in node.kwargs or bool(
+        node.kwargs.get("inplace")
+    )

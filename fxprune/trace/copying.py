@@ -1,0 +1,83 @@
+"""`nn.Module` → a copy to work on: own modules and attributes, the same tensors."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from fxprune.errors import TraceError
+
+__all__ = ["fold", "share"]
+
+
+def share(module: nn.Module) -> nn.Module:
+    """A deep copy that shares every parameter and buffer with the original: cheap, and nothing leaks back.
+
+    Raises:
+        TraceError: the module holds something that cannot be copied.
+    """
+    memo: dict[int, object] = {}
+    for part in module.modules():
+        for held in (part._parameters, part._buffers, part.__dict__):
+            memo.update((id(value), value) for value in held.values() if isinstance(value, torch.Tensor))
+    try:
+        return copy.deepcopy(module, memo)
+    except (TypeError, RuntimeError, copy.Error) as error:
+        raise TraceError(
+            f"the model cannot be copied: {error}",
+            hint="keep tensors in parameters or buffers, and open files or locks out of the module",
+        ) from None
+
+
+def fold(module: nn.Module) -> tuple[str, ...]:
+    """Replace every parametrised tensor (weight norm, spectral norm, …) of a copy by its present value.
+
+    Both of torch's weight norms are covered: the parametrisation and the older pre-forward hook. Works in place on a
+    copy made by `share`; returns the names of the tensors that were folded.
+    """
+    folded = []
+    for path, part in module.named_modules():
+        for name in _hooked(part):
+            folded.append(f"{path}.{name}" if path else name)
+        if parametrize.is_parametrized(part):
+            folded.extend(_bake(part, path))
+    return tuple(sorted(folded))
+
+
+def _bake(part: nn.Module, path: str) -> list[str]:
+    parametrizations = part._modules.pop("parametrizations")
+    assert isinstance(parametrizations, nn.ModuleDict)
+    with torch.no_grad():
+        values = {name: chain().detach().clone() for name, chain in parametrizations.items()}
+        grads = {name: any(p.requires_grad for p in chain.parameters()) for name, chain in parametrizations.items()}
+    part.__class__ = type(part).__bases__[0]
+    for name, value in values.items():
+        part.register_parameter(name, nn.Parameter(value, requires_grad=grads[name]))
+    return [f"{path}.{name}" if path else name for name in values]
+
+
+def _hooked(part: nn.Module) -> list[str]:
+    """Fold `torch.nn.utils.weight_norm` and `spectral_norm`, the pre-forward hooks of old."""
+    done = []
+    for key, hook in list(part._forward_pre_hooks.items()):
+        name = getattr(hook, "name", None)
+        kind = type(hook).__name__
+        if name is None or kind not in ("WeightNorm", "SpectralNorm"):
+            continue
+        with torch.no_grad():
+            if kind == "WeightNorm":
+                value, parts = hook.compute_weight(part), (f"{name}_g", f"{name}_v")
+            else:
+                value, parts = hook.compute_weight(part, do_power_iteration=False), (f"{name}_orig",)
+        grad = any(p.requires_grad for key2 in parts if (p := part._parameters.get(key2)) is not None)
+        for old in (*parts, f"{name}_u"):
+            part._parameters.pop(old, None)
+            part._buffers.pop(old, None)
+        part.__dict__.pop(name, None)
+        del part._forward_pre_hooks[key]
+        part.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=grad))
+        done.append(name)
+    return done

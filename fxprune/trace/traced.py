@@ -1,0 +1,49 @@
+"""The value that tracing hands on: a graph, the module it came from, and what was specialised on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+__all__ = ["Traced", "module_path", "op_name"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traced:
+    """A network as a graph. Its parameters are the very tensors of the module it was traced from: never write to them."""
+
+    graph: fx.GraphModule
+    module: nn.Module  # the copy it was traced from, same tensors, in eval mode
+    example: tuple[Any, ...]  # inputs the network was traced for
+    rung: str  # how it was traced: "symbolic", ...
+    training: bool  # the mode the module was in, for each module the graph keeps
+    modes: dict[str, bool] = field(default_factory=dict)  # module path → training
+    notes: tuple[str, ...] = ()  # what was specialised or folded, in the user's words
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every parameter and buffer by name, also those under several names."""
+        named = dict(self.graph.named_parameters(remove_duplicate=False))
+        named.update(self.graph.named_buffers(remove_duplicate=False))
+        return named
+
+
+def op_name(node: fx.Node, root: nn.Module) -> str:
+    """What a node does, in the user's words: `Conv2d`, `add`, `view`."""
+    if node.op == "call_module":
+        return type(root.get_submodule(str(node.target))).__name__
+    if node.op == "call_method":
+        return str(node.target)
+    if node.op == "call_function":
+        return str(getattr(node.target, "__name__", node.target)).rstrip("_") or str(node.target)
+    return node.op
+
+
+def module_path(node: fx.Node) -> str:
+    """Path of the module whose forward the node belongs to; of a leaf module, its own."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    return str(next(reversed(stack.values()))[0]) if stack else ""
