@@ -62,7 +62,7 @@ def find_sets(
     if scale is not None and scale < 1:
         raise InputError(f"a scale of {scale}", hint="a scale is a whole number: 2, 3, 4")
     try:
-        below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        below = sorted(entry for entry in folder.iterdir() if _may_be_a_set(entry, scale))
         sets = _sets_at(folder, scale) or [found for entry in below for found in _sets_at(entry, scale)]
     except PermissionError as error:
         raise InputError(f"{error.filename}: not readable") from None
@@ -72,6 +72,11 @@ def find_sets(
         notes = [note for one in sets for note in one.notes]
         raise InputError(f"no usable image in {folder}", hint="; ".join(notes[:3]) + ("; …" if len(notes) > 3 else ""))
     return tuple(_of_role(sets, role))
+
+
+def _may_be_a_set(folder: Path, scale: int | None) -> bool:
+    other_scale = scale is not None and re.fullmatch(r"[xX]\d", folder.name) and int(folder.name[1:]) != scale
+    return folder.is_dir() and not folder.name.startswith(".") and not other_scale
 
 
 def _sets_at(folder: Path, scale: int | None) -> list[ImageSet]:
