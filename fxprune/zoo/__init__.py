@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Rational, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["NETWORKS", "Network", "build", "describe"]
+
+LARGEST = 1_000_000  # beyond it an argument is a slip of the pen
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ def build(name: str, **arguments: object) -> nn.Module:
     """The network of that name, with fresh weights from torch's global generator, on torch's default device.
 
     Raises:
-        ModelError: an unknown name, an unknown argument, or a value that does not fit; all arguments in one go.
+        ModelError: an unknown name, an unknown argument, or a value that does not fit, all arguments in one go; a
+            network too large for the machine's memory.
     """
     network = NETWORKS.get(name)
     if network is None:
@@ -102,7 +104,13 @@ def build(name: str, **arguments: object) -> nn.Module:
             values[key] = _converted(value, parameter.annotation)
     if found:
         raise ModelError(found)
-    return network.load()(**values)
+    try:
+        return network.load()(**values)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        message = f"{name} of this size does not fit into memory: {', '.join(f'{k}={v}' for k, v in values.items())}"
+        raise ModelError(message) from None
 
 
 def describe() -> str:
@@ -115,19 +123,21 @@ def describe() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _misfit(value: object, annotation: object) -> str | None:
+def _misfit(value: Any, annotation: object) -> str | None:
     """What an argument of this annotation should be, in words, if `value` is not; None if it is."""
     if annotation is bool:
         return None if isinstance(value, bool) else "yes or no"
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if annotation is int:
-        fits = number and isinstance(value, Rational) and value.denominator == 1 and value.numerator >= 1
-        return None if fits else "a whole number, 1 or more"
     if annotation is float:
-        fits = number and isinstance(value, Real) and math.isfinite(value)
-        return None if fits else "a number"
+        return None if _is_number(value) and -LARGEST <= value <= LARGEST else "a number"
+    if annotation is int:
+        fits = _is_number(value) and value % 1 == 0 and not isinstance(value, float) and 1 <= value <= LARGEST
+        return None if fits else f"a whole number from 1 to {LARGEST:,}"
     fits = isinstance(value, (tuple, list)) and all(_misfit(item, int) is None for item in value)
-    return None if fits else "a list of whole numbers, each 1 or more"
+    return None if fits else f"a list of whole numbers from 1 to {LARGEST:,}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and value is not True and value is not False
 
 
 def _converted(value: Any, annotation: object) -> object:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fxprune.errors import ModelError
-from fxprune.zoo import NETWORKS, build, describe
+from fxprune.zoo import NETWORKS, Network, build, describe
 
 
 def test_listing_names_does_not_import_torch() -> None:
@@ -65,8 +65,10 @@ def test_exact_numbers_and_lists_are_taken() -> None:
         ("EDSR", {}, ["did you mean edsr"]),
         ("qqq", {}, ["there are carn, carn_m, drcn"]),
         ("edsr", {"widht": 8}, ["no argument 'widht'", "did you mean width?", "scale=2, blocks=16, width=64"]),
-        ("edsr", {"width": "x"}, ["width is a whole number, 1 or more, not 'x'", "default is width=64"]),
+        ("edsr", {"width": "x"}, ["width is a whole number from 1 to 1,000,000, not 'x'", "default is width=64"]),
         ("edsr", {"width": 0}, ["width is a whole number", "not 0"]),
+        ("edsr", {"width": 10**400}, ["width is a whole number from 1 to 1,000,000"]),
+        ("edsr", {"res_scale": 10**400}, ["res_scale is a number"]),
         ("edsr", {"width": True}, ["not yes"]),
         ("edsr", {"width": 4.5}, ["not 4.5"]),
         ("edsr", {"width": Fraction(9, 2)}, ["width is a whole number", "not 9/2"]),
@@ -78,7 +80,7 @@ def test_exact_numbers_and_lists_are_taken() -> None:
         ("imdn", {"width": 8}, ["reduction=16 leaves no channel of width=8"]),
         ("nafnet", {"encoder": 3}, ["encoder is a list of whole numbers"]),
         ("nafnet", {"encoder": (1, 1)}, ["2 levels are encoded and 4 decoded"]),
-        ("restormer", {"blocks": (1, 0)}, ["blocks is a list of whole numbers, each 1 or more, not (1, 0)"]),
+        ("restormer", {"blocks": (1, 0)}, ["blocks is a list of whole numbers from 1 to 1,000,000, not (1, 0)"]),
         ("restormer", {"heads": (1, 2, 4, 7)}, ["a level of 384 channels cannot have 7 heads"]),
         ("swinir", {"width": 20, "heads": 3}, ["width=20 is not a multiple of heads=3"]),
         ("swinir", {"image_size": 60}, ["image_size=60 is not a multiple of window=8"]),
@@ -108,3 +110,13 @@ def test_all_wrong_arguments_are_reported_in_one_go() -> None:
     with pytest.raises(ModelError) as caught:
         build("edsr", widht=3, blocks=-1)
     assert len(caught.value.diagnostics) == 2
+
+
+def test_a_network_too_large_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(**_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Network, "load", lambda self: exhausted)
+    monkeypatch.setattr(Network, "parameters", lambda self: {})
+    with pytest.raises(ModelError, match="edsr of this size does not fit into memory"):
+        build("edsr")
