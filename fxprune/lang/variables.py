@@ -1,0 +1,137 @@
+"""Variables: `let` and `--set` put values in the place of words, before reading; `bind` does it for a loop, after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
+from typing import Any, TypeVar, cast
+
+from fxprune.lang import tree
+from fxprune.lang.ast import Amount, KeepCount, Node, Percent, Share, Statement, Value, Variable
+
+__all__ = ["bind", "lets", "substitute"]
+
+T = TypeVar("T")
+FIXED = {"as", "by", "for", "from", "group", "kind", "on", "to", "aggregate", "rounded"}  # clauses that govern names
+
+
+def lets(lines: Sequence[tree.Line]) -> Iterator[tree.Let]:
+    """The `let`s at the top level of a file, in order."""
+    for line in lines:
+        first = line.parts[0][0]
+        if isinstance(first, tree.Let):
+            yield first
+
+
+def substitute(lines: Sequence[tree.Line], values: Mapping[str, tree.Value | None]) -> tuple[tree.Line, ...]:
+    """Put the value of a variable wherever its name stands as a value.
+
+    Args:
+        lines: as written.
+        values: by variable; None for a loop's variable, whose name becomes `tree.Bound`.
+
+    The first word of a line or option, names of arguments and the names that clauses such as `by` and `as` govern are
+    never variables; a layer called like a variable is written in quotes.
+    """
+    return tuple(_line(line, values) for line in lines)
+
+
+def _line(line: tree.Line, values: Mapping[str, tree.Value | None]) -> tree.Line:
+    inner = values
+    for item in tree.items(line):
+        if isinstance(item, tree.Clause) and item.word == "for" and isinstance(item.operand, tree.Word):
+            inner = {**values, item.operand.text: None}
+    (first, *rest), *others = line.parts
+    head = first if isinstance(first, tree.Word) else _item(first, values)
+    parts = [(head, *(_item(item, values) for item in rest)), *(_part(part, values) for part in others)]
+    block = replace(line.block, lines=substitute(line.block.lines, inner)) if line.block else None
+    return tree.Line(tuple(parts), block, line.span)
+
+
+def _part(part: tuple[tree.Item, ...], values: Mapping[str, tree.Value | None]) -> tuple[tree.Item, ...]:
+    named = len(part) > 1 and isinstance(part[0], tree.Word)  # `halve every 200k`: an option's name, not a value
+    return tuple(item if named and at == 0 else _item(item, values) for at, item in enumerate(part))
+
+
+def _item(item: tree.Item, values: Mapping[str, tree.Value | None]) -> tree.Item:
+    match item:
+        case tree.Word():
+            return cast(tree.Item, _word(item, values))
+        case tree.Clause(word=word, operand=operand):
+            if word in FIXED and isinstance(operand, tree.Word):
+                return item
+            return replace(item, operand=cast(tree.Operand, _item(operand, values)))
+        case tree.Until(limit=tree.Word() as limit):
+            return replace(item, limit=cast(tree.Atom, _word(limit, values)))
+        case tree.Multiple(value=tree.Word() as value):
+            return replace(item, value=cast(tree.Atom, _word(value, values)))
+        case tree.Duration(count=tree.Word() as count):
+            return replace(item, count=cast(tree.Number, _word(count, values)))
+        case tree.Let():
+            return replace(item, value=_value(item.value, values))
+        case tree.Call(arguments=arguments):
+            return replace(item, arguments=tuple(replace(a, value=_value(a.value, values)) for a in arguments))
+        case _:
+            return item
+
+
+def _word(word: tree.Word, values: Mapping[str, tree.Value | None]) -> tree.Value:
+    if word.text not in values:
+        return word
+    value = values[word.text]
+    return tree.Bound(word.text, word.span) if value is None else replace(value, span=word.span)
+
+
+def _value(value: tree.Value, values: Mapping[str, tree.Value | None]) -> tree.Value:
+    match value:
+        case tree.Word():
+            return _word(value, values)
+        case tree.ListOf():
+            return replace(value, values=tuple(_value(inner, values) for inner in value.values))
+        case _:
+            return value
+
+
+def bind(statements: tuple[Statement, ...], name: str, value: Value) -> tuple[Statement, ...]:
+    """The statements of a loop's body with the loop's variable given a value.
+
+    Raises TypeError where the value cannot be what the variable stands for, such as a text for an amount.
+    """
+    return tuple(_bound(statement, name, value) for statement in statements)
+
+
+def _bound(node: T, name: str, value: Value) -> T:
+    """A copy of a node with the variable replaced wherever it stands."""
+    if isinstance(node, tuple):
+        return cast(T, tuple(_bound(item, name, value) for item in node))
+    if not (is_dataclass(node) and isinstance(node, Node)):
+        return node
+    changed: dict[str, Any] = {}
+    for part in fields(node):
+        old = getattr(node, part.name)
+        if part.name == "span":
+            continue
+        if isinstance(old, Variable) and old.name == name:
+            changed[part.name] = _as_amount(old, value) if part.name == "amount" else value
+        else:
+            changed[part.name] = _in(old, name, value)
+    return cast(T, replace(node, **changed))
+
+
+def _in(old: Any, name: str, value: Value) -> Any:
+    if isinstance(old, tuple):
+        return tuple(_in(item, name, value) for item in old)
+    if isinstance(old, Variable) and old.name == name:
+        return value
+    return _bound(old, name, value)
+
+
+def _as_amount(variable: Variable, value: Value) -> Amount:
+    match value:
+        case Percent(share=share):
+            return Share(1 - share if variable.keep else share, kept=variable.keep, span=variable.span)
+        case int() | Fraction() if variable.keep and value == int(value):
+            return KeepCount(int(value), span=variable.span)
+        case _:
+            raise TypeError(f"{variable.name} is not an amount")
