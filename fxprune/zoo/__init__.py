@@ -137,7 +137,7 @@ def _misfit(value: Any, annotation: object) -> str | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and value is not True and value is not False
+    return not isinstance(value, bool) and isinstance(value, Real)
 
 
 def _converted(value: Any, annotation: object) -> object:
