@@ -1,0 +1,1 @@
+"""A compact graph in, files out: source, weights, exported program, plan."""
