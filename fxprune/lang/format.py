@@ -10,7 +10,7 @@ from fxprune.lang.scan import Comment, scan
 from fxprune.lang.values import quoted, tidy
 from fxprune.lang.words import STATEMENTS
 from fxprune.lang.write import write
-from fxprune.source import Source
+from fxprune.source import Source, Span
 
 __all__ = ["format_spec"]
 
@@ -50,6 +50,8 @@ class _Layout:
 
     def lines(self, lines: Sequence[tree.Line], indent: str, end: int, kind: str | None) -> None:
         """Lines of one block that ends at offset `end`."""
+        if kind == "options":
+            lines = [entry for line in lines for entry in _entries(line)]
         for number, line in enumerate(lines):
             following = lines[number + 1].span.start if number + 1 < len(lines) else end
             self.own(line.span.start, indent)
@@ -96,7 +98,7 @@ class _Layout:
         else:
             first = block.lines[0].span.start if block.lines else block.span.end
             self.add(text + " {", indent, first, block.span.start + 1)
-            self.lines(block.lines, indent + INDENT, block.span.end - 1, None)
+            self.lines(block.lines, indent + INDENT, block.span.end - 1, kind)
             while self.out and not self.out[-1]:
                 self.out.pop()
             self.add(indent + "}", indent, following, block.span.end)
@@ -118,6 +120,19 @@ class _Layout:
 def tree_end(line: tree.Line) -> int:
     """The offset where a line ends, its block left out."""
     return line.parts[-1][-1].span.end
+
+
+def _entries(line: tree.Line) -> Iterator[tree.Line]:
+    """The options of one line, each as a line: a comma before a word begins the next."""
+    parts: list[tuple[tree.Item, ...]] = []
+    for number, part in enumerate(line.parts):
+        parts.append(part)
+        following = line.parts[number + 1 : number + 2]
+        if not following or isinstance(following[0][0], tree.Word | tree.Until):
+            block = line.block if not following else None
+            end = block.span.end if block else parts[-1][-1].span.end
+            yield tree.Line(tuple(parts), block, Span(line.span.source, parts[0][0].span.start, end))
+            parts = []
 
 
 def _kind(line: tree.Line) -> str | None:

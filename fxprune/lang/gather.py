@@ -222,6 +222,8 @@ def stray(out: Gathered, takes: Collection[str], report: Report) -> None:
                 )
             case tree.Duration() if "for" not in takes:
                 hint = f"`{out.head}` takes no time: it happens at once"
+            case tree.Number() if "steps" in takes:
+                hint = f"a time needs its unit: `{text} steps`, `{text} epochs`"
             case tree.Size() if "at" in takes:
                 hint = f"the size of the output follows `at`: `at {text}`"
             case _:

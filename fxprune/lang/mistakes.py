@@ -8,6 +8,7 @@ from functools import cache
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from fxprune.errors import Diagnostic
+from fxprune.lang.scan import scan
 from fxprune.source import Source, Span
 
 __all__ = ["FORESEEN", "Foreseen", "explain"]
@@ -19,224 +20,276 @@ class Foreseen:
 
     message: str
     hint: str
-    examples: tuple[str, ...]  # texts that stumble where the mistake is; also tried after a correct line
+    examples: str  # one per line, each stumbling over the mistake first; ⏎ is a line break within one
+
+    def texts(self) -> list[str]:
+        """The examples."""
+        return [line.strip().replace("⏎", "\n") for line in self.examples.strip().splitlines()]
 
 
 FORESEEN = (
     Foreseen(
         "a value follows its word after a space, without `=` or `:`",
         "cut filters 50%",
-        (
-            "cut = 50%",
-            "cut filters = 50%",
-            "cut filters 50% = 3",
-            "cut: 50%",
-            "cut filters: 50%",
-            "cut 50% by = l1",
-            "mark == 3",
-        ),
+        """
+        cut = 50%
+        cut filters = 50%
+        cut filters 50% = 3
+        cut 50% by = l1
+        cut keep = 32
+        cut: 50%
+        cut filters: 50%
+        cut 50% by: l1
+        """,
     ),
     Foreseen(
-        "a value is given to an argument with `=`",
+        "an argument is given its value with `=`",
         "random(seed=1)",
-        (
-            "cut 50% by random(seed:1)",
-            "model edsr(blocks 16)",
-            "model edsr(blocks 16, scale=2)",
-            "model edsr(a=1, blocks: 16)",
-        ),
-    ),
-    Foreseen(
-        "this is JSON; a spec is lines of words",
-        "cut filters 50% by l1",
-        ('{"cut": 0.5}', "{", "[", '["cut"]', '"cut": 0.5'),
-    ),
-    Foreseen(
-        "a reference to code is quoted",
-        'model "net.py:build", model "zoo:edsr"',
-        (
-            "model zoo:edsr",
-            "model net.py:build",
-            "model pkg.mod:build",
-            "model dir/net.py",
-            "model ../net.py",
-            "model ./net.py",
-        ),
-    ),
-    Foreseen(
-        "a file name is quoted",
-        'from "weights/edsr.safetensors"',
-        (
-            "model edsr from ./w.pth",
-            "model edsr from /w.pth",
-            "use ./common.prune",
-            "use /common.prune",
-            "model edsr from a/b",
-        ),
-    ),
-    Foreseen(
-        "a comment begins with `#`",
-        "# like this",
-        (
-            "// a comment",
-            "/* a comment */",
-            "-- a comment",
-            "cut // a",
-            "cut 50% // a",
-            "cut 50% /* a */",
-            "cut 50% -- a",
-        ),
-    ),
-    Foreseen(
-        "this text is not closed",
-        'put `"` at its end',
-        (
-            '"',
-            'cut "',
-            'model edsr from "w.pth',
-            'cut 50% in "body',
-            "model 'edsr",
-            "'",
-            "model edsr from 'a",
-            'model "a:b',
-        ),
-    ),
-    Foreseen(
-        "these are not the quotes of this language",
-        "write \" or '",
-        (
-            "model “edsr”",
-            "use “a”",
-            "save as “a”",
-            "model edsr from “w.pth”",
-            "model ‘edsr’",
-            "protect `tail`",
-            "model edsr from ‘a’",
-        ),
-    ),
-    Foreseen(
-        "a number has a digit before its point",
-        "0.5",
-        ("cut .5", "cut filters .5", "cut 50% by lamp(p=.5)", "let r = .5", "cut keep .5", "train until params <= .5"),
-    ),
-    Foreseen(
-        "the percent sign stands behind the number",
-        "50%",
-        ("cut %50", "cut filters %50", "cut keep %50", "let r = %50", "%"),
-    ),
-    Foreseen(
-        "a variable is written without `$`",
-        "cut filters r, after `let r = 50%`",
-        (
-            "cut $r",
-            "cut filters $r",
-            "cut keep $r",
-            "let r = $x",
-            "let $r = 50%",
-            "$r = 50%",
-            "cut ${r}",
-            "cut filters ${r}",
-        ),
-    ),
-    Foreseen(
-        "`let` needs a name, `=` and a value",
-        "let r = 50%",
-        ("let", "let r", "let r 50%", "let r =", "let = 50%", "let r: 50%", "let r := 50%"),
-    ),
-    Foreseen(
-        "`by` needs a criterion",
-        "by l1, by random(seed=1)",
-        ("cut 50% by", "cut by, globally", "cut by {", "cut by }", "cut by by", "mark 50% { free by }", "cut by ;"),
-    ),
-    Foreseen(
-        "`until` needs a metric, `<=` and a limit",
-        "until params <= 700K, until macs <= 40.6G at 1280x720",
-        (
-            "cut until",
-            "cut until params",
-            "cut until params 700K",
-            "cut until params <=",
-            "cut until params, by l1",
-            "cut until params by l1",
-            "cut until <= 700K",
-            "cut until params at 1x2",
-            "cut until params : 700K",
-        ),
-    ),
-    Foreseen(
-        "a limit follows `until`",
-        "until params <= 700K",
-        (
-            "cut params <= 700K",
-            "cut filters params <= 700K",
-            "cut params < 700K",
-            "cut 50% >= 3",
-            "cut filters <= 700K",
-        ),
-    ),
-    Foreseen(
-        "`multiple` needs `of` and a number",
-        "multiple of 8",
-        (
-            "multiple",
-            "multiple 8",
-            "multiple of",
-            "cut 50% multiple 8",
-            "cut 50%, multiple = 8",
-            "cut multiple of, by l1",
-        ),
-    ),
-    Foreseen(
-        "`per` needs `layer`",
-        "per layer",
-        ("cut per", "cut 50% per group", "cut 50% per", "cut per 50%", "cut 50% per, by l1"),
-    ),
-    Foreseen(
-        "there is a comma too many",
-        "remove it",
-        ("cut ,", "cut 50%,,", ",", "a, , b", "cut by l1, }", "cut,{", "cut,;"),
+        """
+        cut 50% by random(seed: 1)
+        cut 50% by random(seed:1)
+        model edsr(blocks 16)
+        model edsr(a=1, blocks 16)
+        model edsr(a=1, blocks: 16)
+        model edsr("blocks": 16)
+        """,
     ),
     Foreseen(
         "the brace stands on the line of its statement",
         "mark filters 50% {",
-        ("mark 50%\n{", "repeat 8\n{ cut 50% }"),
+        """
+        mark 50%⏎{ free by l1
+        """,
     ),
     Foreseen(
-        "a statement follows `}` on a line of its own",
-        "begin a new line",
-        (
-            "mark 50% { free by l1 } cut",
-            "mark 50% { a by l1 } 50%",
-            "mark 50% { a by l1 } by l1",
-            "mark 50% { a by l1 }, by l1",
-        ),
+        "this is not a spec: a spec is lines of words",
+        "cut filters 50% by l1",
+        """
+        {"cut": 0.5}
+        ["cut"]
+        <cut>
+        = 50%
+        (cut)
+        """,
+    ),
+    Foreseen(
+        "names of files and of code are quoted",
+        '"net.py:build", "zoo:edsr", "weights/edsr.safetensors"',
+        """
+        model zoo:edsr
+        model net.py:build
+        model dir/net.py
+        model ../net.py
+        model ./net.py
+        model /net.py
+        model ~/net.py
+        model C:\\net.py
+        model my-net.py
+        model edsr from ./w.pth
+        model edsr from /w.pth
+        model edsr from ../w.pth
+        model edsr from ~/w.pth
+        model edsr from dir/w.pth
+        model edsr from w-2.pth
+        model edsr(a=1) from dir/w.pth
+        save as a-b
+        save as a/b
+        """,
+    ),
+    Foreseen(
+        "a comment begins with `#`",
+        "# like this",
+        """
+        // a comment
+        /* a comment */
+        -- a comment
+        % a comment
+        cut // a
+        cut 50% // a
+        cut 50% by l1 // a
+        cut /* a */
+        cut 50% /* a */
+        cut 50% -- a
+        """,
+    ),
+    Foreseen(
+        "these are not the quotes of this language",
+        'put it between " and "',
+        """
+        model “edsr”
+        model edsr from “w.pth”
+        model ‘edsr’
+        model edsr from ‘a’
+        model «edsr»
+        protect `tail`
+        model edsr from `a`
+        """,
+    ),
+    Foreseen(
+        "a number has a digit before its point",
+        "0.5",
+        """
+        cut .5
+        cut filters .5
+        cut keep .5
+        cut 50% by lamp(p=.5)
+        let r = .5
+        train until params <= .5
+        """,
+    ),
+    Foreseen(
+        "the percent sign stands behind the number",
+        "50%",
+        """
+        cut %50
+        cut filters %50
+        cut keep %50
+        let r = %50
+        """,
+    ),
+    Foreseen(
+        "a variable is written without `$`",
+        "cut filters r, after `let r = 50%`",
+        """
+        cut $r
+        cut ${r}
+        cut filters $r
+        cut filters ${r}
+        cut keep $r
+        cut keep ${r}
+        let r = $x
+        let $r = 50%
+        $r = 50%
+        model edsr(a=$r)
+        """,
+    ),
+    Foreseen(
+        "`let` needs a name, `=` and a value",
+        "let r = 50%",
+        """
+        let
+        let r
+        let r 50%
+        let r =
+        let = 50%
+        let r: 50%
+        let r := 50%
+        let r <= 50%
+        """,
+    ),
+    Foreseen(
+        "`let` gives a single value",
+        "let r = 50%; a loop takes several: repeat for r in 10%, 50% { … }",
+        """
+        let r = random(seed=1)
+        """,
+    ),
+    Foreseen(
+        "a word such as `by`, `in`, `keep` or `at` needs something to follow it",
+        "by l1, in body.**, keep 32, at 1280x720",
+        """
+        cut 50% by
+        cut by, globally
+        cut by { free
+        cut 50% keep
+        cut keep, by l1
+        cut by <= 3
+        """,
+    ),
+    Foreseen(
+        "`until` needs a metric, `<=` and a limit",
+        "until params <= 700K, until macs <= 40.6G at 1280x720",
+        """
+        cut until
+        cut until params
+        cut until params 700K
+        cut until params <=
+        cut until params, by l1
+        cut until params by
+        cut until <= 700K
+        cut until params at 1x2
+        cut until params: 700K
+        cut until params = = 3
+        """,
+    ),
+    Foreseen(
+        "a limit follows `until`",
+        "until params <= 700K",
+        """
+        cut params <= 700K
+        cut filters params <= 700K
+        cut 50% >= 3
+        """,
+    ),
+    Foreseen(
+        "`multiple` needs `of` and a number",
+        "multiple of 8",
+        """
+        multiple
+        multiple 8
+        multiple = 8
+        multiple of
+        multiple, of
+        cut 50% multiple of, by l1
+        """,
+    ),
+    Foreseen(
+        "`per` needs `layer`",
+        "per layer",
+        """
+        cut per
+        cut 50% per group
+        cut per 50%
+        cut 50% per, by l1
+        """,
+    ),
+    Foreseen(
+        "there is a comma too many",
+        "remove it",
+        """
+        , cut
+        cut ,
+        cut 50%,,
+        cut,{
+        cut by l1, ;
+        """,
+    ),
+    Foreseen(
+        "nothing follows `}` on its line",
+        "what belongs to the statement stands before `{`; the next statement begins a new line",
+        """
+        mark 50% { free by l1 } cut
+        mark 50% { free by l1 } 50%
+        mark 50% { free by l1 } in a
+        mark 50% { free by l1 } by l1
+        mark 50% { free by l1 }, by l1
+        mark 50% { free by l1 } { a
+        """,
     ),
 )
 
-BEFORE = ("", "cut filters 50% by l1\n", "repeat 2 {\n  cut filters 50%\n")  # lark compares the depth of its stack
-
-FOUND = {  # what a token is called when nothing better is known
-    "$END": "the end of the text",
-    "_NEWLINE": "the end of the line",
-    "_COMMA": "a comma",
-}
+ENDS = {"$END": "the end of the text", "_NEWLINE": "the end of the line", "SEMICOLON": "`;`", "RBRACE": "`}`"}
 
 
-def explain(error: UnexpectedInput, lark: Lark, source: Source) -> Diagnostic:
-    """What is wrong where parsing stopped."""
+def explain(error: UnexpectedInput, text: str, lark: Lark, source: Source) -> Diagnostic:
+    """What is wrong where parsing stopped.
+
+    Args:
+        error: how the parser stopped.
+        text: what was parsed: the source, with lines that were reported before made blank.
+        lark: the parser.
+        source: the text as written.
+    """
     span = _span(error, source)
-    foreseen = _foreseen(error, lark)
+    foreseen = _foreseen(_alone(_Stumble(error, text), lark), lark)
     if foreseen is not None:
         return Diagnostic(foreseen.message, span, foreseen.hint)
-    if isinstance(error, UnexpectedToken) and error.token.type in FOUND:
-        found = FOUND[error.token.type]
-        return Diagnostic(f"something is missing before {found}", span, _wanted(error))
-    text = source.text[span.start : span.end]
+    if isinstance(error, UnexpectedToken) and error.token.type in ENDS:
+        return Diagnostic(f"something is missing before {ENDS[error.token.type]}", span, _wanted(error))
+    found = source.text[span.start : span.end]
     if isinstance(error, UnexpectedCharacters):
-        return Diagnostic(
-            f"`{text}` has no meaning here", span, 'names of files and of unusual layers are quoted: "a/b"'
-        )
-    return Diagnostic(f"`{text}` cannot stand here", span, _wanted(error))
+        return Diagnostic(f"`{found}` has no meaning here", span, 'unusual names are quoted: "a-b"')
+    return Diagnostic(f"`{found}` cannot stand here", span, _wanted(error))
 
 
 def _wanted(error: UnexpectedInput) -> str | None:
@@ -249,56 +302,103 @@ def _wanted(error: UnexpectedInput) -> str | None:
     if "NAME" in expected:
         return "a name comes here"
     if "RPAR" in expected:
-        return "the arguments are closed by `)`"
+        return "arguments are parted by commas and closed by `)`"
     if "RSQB" in expected:
-        return "the list is closed by `]`"
+        return "values are parted by commas and closed by `]`"
     return None
 
 
 def _span(error: UnexpectedInput, source: Source) -> Span:
-    at = error.pos_in_stream if error.pos_in_stream is not None else len(source.text)
+    """Where to point: at what was found; where a line ends too early, right behind its last word."""
+    text = source.text
+    at = len(text) if error.pos_in_stream is None else error.pos_in_stream
     end = at + 1
     if isinstance(error, UnexpectedToken):
-        end = error.token.end_pos or end
-        if error.token.type == "$END":
-            at = len(source.text.rstrip())
+        if error.token.type in ("$END", "_NEWLINE"):
+            at = len(text) if error.token.type == "$END" else at
+            start = text.rfind("\n", 0, len(text[:at].rstrip())) + 1
+            comments = scan(text[start:at]).comments
+            at = len(text[: start + comments[0].start if comments else at].rstrip())
             end = at + 1
-        elif error.token.type == "_COMMA":
-            end = at + 1
-    return Span(source, at, min(end, len(source.text)))
+        elif error.token.type != "_COMMA":
+            end = error.token.end_pos or end
+    return Span(source, at, min(end, len(text)))
 
 
-def _foreseen(error: UnexpectedInput, lark: Lark) -> Foreseen | None:
+# -- the table, looked up through lark ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Stumble:
+    """How parsing a text stopped."""
+
+    error: UnexpectedInput
+    text: str
+
+    @property
+    def at(self) -> int:
+        """Where, as an offset; at the end of the text, behind the last character that counts."""
+        at = self.error.pos_in_stream
+        ended = isinstance(self.error, UnexpectedToken) and self.error.token.type == "$END"
+        return len(self.text.rstrip()) if ended or at is None else at
+
+    @property
+    def over(self) -> tuple[str, str]:
+        """Over what: a kind of token; or a character, and what kind of character comes after it."""
+        if isinstance(self.error, UnexpectedToken):
+            kind = self.error.token.type
+            return "", "end" if kind in ENDS else kind
+        after = self.text[self.at + 1 : self.at + 2].strip("\n")
+        kind = "0" if after.isdigit() else "a" if after.isalpha() or after == "_" else after
+        return self.text[self.at : self.at + 1], kind
+
+
+def _alone(stumble: _Stumble, lark: Lark) -> _Stumble:
+    """The same error with its line alone before the parser.
+
+    lark takes two errors for alike when its stack is equally deep, and that depends on what stands before the line.
+    A brace that begins a line is seen together with the line before it.
+    """
+    text, at = stumble.text, stumble.at
+    start = text.rfind("\n", 0, at) + 1
+    end = text.find("\n", at)
+    before = text[:start].rstrip()
+    if not text[start:at].strip() and text[at : at + 1] == "{" and before:
+        start = before.rfind("\n") + 1
+    line = text[start : len(text) if end < 0 else end]
+    try:
+        lark.parse(line, start="start")
+    except UnexpectedInput as error:
+        alone = _Stumble(error, line)
+        if alone.over == stumble.over:
+            return alone
+    return stumble
+
+
+def _foreseen(stumble: _Stumble, lark: Lark) -> Foreseen | None:
     """The foreseen mistake whose example stumbles over the same thing in the same state of the parser."""
+    examples = _examples(lark)
     alike: dict[int, list[str]] = {}
-    stumbles = _stumbles(lark)
-    for text, (number, stumble) in stumbles.items():
-        if _stone(stumble) == _stone(error):
+    for text, (number, example) in examples.items():
+        if example.over == stumble.over:
             alike.setdefault(number, []).append(text)
 
     def parse(text: str) -> Tree[Token]:
-        raise stumbles[text][1]
+        raise examples[text][1].error
 
-    found: int | None = error.match_examples(parse, alike, use_accepts=False)
+    found: int | None = stumble.error.match_examples(parse, alike, use_accepts=False)
     return None if found is None else FORESEEN[found]
 
 
-def _stone(error: UnexpectedInput) -> tuple[str, str]:
-    """What a parser stumbled over: a character, or a kind of token."""
-    if isinstance(error, UnexpectedToken):
-        return "token", error.token.type
-    return "character", getattr(error, "char", "")
-
-
 @cache
-def _stumbles(lark: Lark) -> dict[str, tuple[int, UnexpectedInput]]:
-    """Every example, alone and after a correct line, with the error it gives."""
-    out: dict[str, tuple[int, UnexpectedInput]] = {}
+def _examples(lark: Lark) -> dict[str, tuple[int, _Stumble]]:
+    """Every example, alone and after a correct line, with its place in the table and how it stops."""
+    out: dict[str, tuple[int, _Stumble]] = {}
     for number, foreseen in enumerate(FORESEEN):
-        for example in foreseen.examples:
-            for before in BEFORE:
+        for example in foreseen.texts():
+            for text in (example, f"cut filters 50% by l1\n{example}"):
                 try:
-                    lark.parse(before + example, start="start")
+                    lark.parse(text, start="start")
                 except UnexpectedInput as error:
-                    out[before + example] = (number, error)
+                    out[text] = (number, _Stumble(error, text))
     return out

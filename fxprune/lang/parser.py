@@ -60,7 +60,8 @@ def _as_path(spec: str | Path) -> Path | None:
     if "\n" in spec or "\0" in spec or len(spec) > 1000:
         return None
     path = Path(spec)
-    return path if spec.endswith(".prune") or path.is_file() else None
+    named = spec.endswith(".prune") and not spec.startswith("use ")
+    return path if named or path.is_file() else None
 
 
 def _clean(text: str) -> str:
@@ -183,7 +184,7 @@ def parse_lines(source: Source) -> tuple[tuple[tree.Line, ...], list[Diagnostic]
         try:
             parsed = grammar().parse(text, start="start")
         except UnexpectedInput as error:
-            found.append(explain(error, grammar(), source))
+            found.append(explain(error, text, grammar(), source))
             at = len(text) if isinstance(error, UnexpectedEOF) or error.pos_in_stream is None else error.pos_in_stream
             shorter = _without(text, at)
             if shorter == text:
@@ -202,6 +203,11 @@ def _balanced(source: Source) -> tuple[str, list[Diagnostic]]:
     if seen.too_deep is not None:
         span = Span(source, seen.too_deep, seen.too_deep + 1)
         return "", [Diagnostic(f"brackets go deeper than {DEEPEST} levels here", span, "no spec needs that")]
+    for at in seen.open_quotes:
+        quote = text[at]
+        found.append(Diagnostic("this text is not closed", Span(source, at, at + 1), f"put `{quote}` at its end"))
+        text = _without(text, at)
+    seen = scan(text)
     for at in seen.stray:
         found.append(Diagnostic(f"this `{text[at]}` closes nothing", Span(source, at, at + 1), "remove it"))
         text = f"{text[:at]} {text[at + 1 :]}"

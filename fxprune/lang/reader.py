@@ -129,6 +129,8 @@ class Reader:
             self.report(Diagnostic(f"`{head}` takes no block", Span(span.source, block.span.start, block.span.end)))
         if head == "data":
             return Phase(word=head, options=self.phases.pairs(parts) + self.phases.options(block, word), span=span)
+        if head == "multiple":
+            return self.multiple(parts, span)
         out = gather(head, parts, word.takes, self.report)
         statement: Statement
         match head:
@@ -142,8 +144,6 @@ class Reader:
                 statement = self.norm(out, first, span)
             case "emit":
                 statement = Emit(self.names(out, first, FORMATS, "a format"), span=span)
-            case "multiple":
-                statement = self.multiple(parts, out, span)
             case "use":
                 statement = self.use(out, first, span)
             case "repeat":
@@ -238,13 +238,12 @@ class Reader:
                 found.append(item.text)
         return tuple(found)
 
-    def multiple(self, parts: Parts, out: Gathered, span: Span) -> Multiple:
+    def multiple(self, parts: Parts, span: Span) -> Multiple:
         """`multiple of 8` on a line of its own."""
         item = cast(tree.Multiple, parts[0][0])
         others = [other for part in parts for other in part if other is not item]
         if others:
             self.wrong("`multiple of` stands alone here", others[0], "put it on a line of its own, or after its `cut`")
-            out.loose.clear()
         of = self.phases.whole(item.value, "a multiple")
         return Multiple(of if isinstance(of, int) else 1, span=span)
 

@@ -29,6 +29,7 @@ class Scan:
     closes: dict[int, int]  # offset of each opening bracket -> offset of the bracket that closes it
     unclosed: tuple[int, ...]  # opening brackets without a closing one
     stray: tuple[int, ...]  # closing brackets without an opening one
+    open_quotes: tuple[int, ...]  # quotes without another on their line
     too_deep: int | None  # where brackets first go deeper than DEEPEST
 
 
@@ -39,12 +40,15 @@ def scan(text: str) -> Scan:
     unclosed: list[int] = []
     stray: list[int] = []
     open_at: list[int] = []
+    open_quotes: list[int] = []
     too_deep = None
     for match in TOKEN.finditer(text):
         token, at = match.group(), match.start()
         if token.startswith("#"):
             line_start = text.rfind("\n", 0, at) + 1
             comments.append(Comment(token.rstrip(), at, not text[line_start:at].strip()))
+        elif token[0] in "\"'" and (len(token) == 1 or token[-1] != token[0]):
+            open_quotes.append(at)
         elif token in PAIRS:
             open_at.append(at)
             if len(open_at) > DEEPEST and too_deep is None:
@@ -57,4 +61,4 @@ def scan(text: str) -> Scan:
                 unclosed.append(open_at.pop())
             closes[open_at.pop()] = at
     unclosed.extend(open_at)
-    return Scan(tuple(comments), closes, tuple(sorted(unclosed)), tuple(stray), too_deep)
+    return Scan(tuple(comments), closes, tuple(sorted(unclosed)), tuple(stray), tuple(open_quotes), too_deep)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from fxprune.lang import tree
 from fxprune.lang.ast import NM, Percent, Size, Value, Variable
 
-__all__ = ["BARE", "spell", "tidy", "value_of", "written"]
+__all__ = ["BARE", "quoted", "spell", "tidy", "value_of", "written"]
 
 BARE: dict[str, bool | None] = {
     "yes": True,
@@ -94,7 +94,9 @@ def tidy(number: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in quotes, double ones where possible."""
+    """A text in quotes, double ones where possible; ValueError for one that no quotes can hold."""
+    if "\n" in text or ('"' in text and "'" in text):
+        raise ValueError("a quoted text holds one kind of quotes at most, and no line break")
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 

@@ -311,5 +311,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return lower
     if ALIASES.get(lower) in known:
         return ALIASES[lower]
+    if len(lower) < 3:  # two letters are near to everything
+        return None
     close = get_close_matches(lower, known, n=1, cutoff=0.6)
     return close[0] if close else None

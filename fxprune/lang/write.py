@@ -99,7 +99,7 @@ def _repeat(repeat: Repeat) -> str:
 
 def _phase(phase: Phase) -> str:
     if phase.word == "data":
-        return _join("data", *(_option(option) for option in phase.options))
+        return _join("data", *(_option(option, pair=True) for option in phase.options))
     label = {"save": "as", "rewind": "to"}.get(phase.word)
     return _join(
         phase.word,
@@ -202,11 +202,19 @@ def _limit(limit: Limit) -> str:
     return f"until {limit.metric} {limit.comparison} {written(limit.value)}"
 
 
-def _option(option: Option) -> str:
+def _quoted(value: Value) -> str:
+    return quoted(value) if isinstance(value, str) else written(value)
+
+
+def _option(option: Option, *, pair: bool = False) -> str:
     if option.name == "until":
         return f"until {written(option.values[0])}"
-    values = ", ".join(written(value) for value in option.values)
-    return _join(option.name, values, *(f"{word} {_governed(value)}" for word, value in option.clauses))
+    first, *others = [_quoted(value) for value in option.values] or [""]
+    if option.values and not pair:
+        first = written(option.values[0])  # a bare word, where it cannot be taken for the next name
+    return _join(
+        option.name, ", ".join([first, *others]), *(f"{word} {_governed(value)}" for word, value in option.clauses)
+    )
 
 
 def _governed(value: Value) -> str:
