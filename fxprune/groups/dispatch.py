@@ -18,7 +18,7 @@ from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.op import Op
 from fxprune.trace import Traced, module_path, op_name
 
-__all__ = ["Labelled", "Value", "count_macs", "label", "output_shapes"]
+__all__ = ["Labelled", "Value", "count_macs", "label"]
 
 Mends = Callable[[str, str], bool]  # (name of the fx op, kind of reduction) → can the rewrite keep it exact?
 
@@ -92,10 +92,26 @@ class _Rules(TorchDispatchMode):
         tensor._fxprune = labels  # type: ignore[attr-defined]
 
 
+class _Counter(TorchDispatchMode):
+    """Above the fake mode: notes every op that multiplies and accumulates, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Place("", "", "")
+        self.found: list[tuple[str, int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        macs = _macs(func, args, kwargs or {}, out)
+        if macs:
+            self.found.append((self.place.node, macs))
+        return out
+
+
 class _Runner(fx.Interpreter):
     """Runs a graph on fake inputs with fake parameters in place of the real ones."""
 
-    def __init__(self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], mode: _Rules | None) -> None:
+    def __init__(self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], mode: _Rules | _Counter) -> None:
         super().__init__(graph)
         self.fakes = fakes
         self.mode = mode
@@ -121,16 +137,12 @@ class _Runner(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, telling the rules where they are."""
-        if self.mode is not None:
-            self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
+        self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
         out = super().run_node(n)
-        if self.mode is not None:
-            self.values[n.name] = pytree.tree_map_only(torch.Tensor, self._value, out)
+        if isinstance(self.mode, _Rules):
+            read = self.mode.read
+            self.values[n.name] = pytree.tree_map_only(torch.Tensor, lambda t: Value(tuple(t.shape), read(t)), out)
         return out
-
-    def _value(self, tensor: torch.Tensor) -> Value:
-        assert self.mode is not None
-        return Value(tuple(tensor.shape), self.mode.read(tensor))
 
 
 def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
@@ -166,6 +178,17 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
         runner.run(*inputs, enable_io_processing=False)
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
     return Labelled(names, tensors, tuple(owners), start, runner.values, needs, mode.ties)
+
+
+def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]]:
+    """(fx node, multiply-accumulates) of every op that has some, in order, for inputs like `example`; no arithmetic."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = _Counter()
+    fakes = {id(tensor): _fake(tensor, fake) for tensor in tensors_of(traced).values()}
+    inputs = [_fake(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
+    with torch.no_grad(), fake, mode:
+        _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
+    return mode.found
 
 
 def tensors_of(traced: Traced) -> dict[str, torch.Tensor]:

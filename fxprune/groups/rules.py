@@ -35,17 +35,11 @@ CONTRACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # ops that copy numbers without mixing them; the argument that is moved is called `self`
 MOVES = frozenset(
-    """
-    _reshape_alias _reshape_copy _unsafe_view channel_shuffle diagonal expand expand_copy flip movedim narrow permute pixel_shuffle pixel_unshuffle reflection_pad1d
-    reflection_pad2d reflection_pad3d repeat replication_pad1d replication_pad2d replication_pad3d reshape roll rot90
-    select slice split split_with_sizes squeeze t transpose unbind unfold unsqueeze upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d view im2col native_channel_shuffle chunk
-    """.split()
+    ["_reshape_alias", "_reshape_copy", "_unsafe_view", "channel_shuffle", "diagonal", "expand", "expand_copy", "flip", "movedim", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat", "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "roll", "rot90", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "view", "im2col", "native_channel_shuffle", "chunk"]
 )
 
 # ops that give back what they got, number by number, in the same places
-SAME = frozenset("_to_copy alias clone contiguous detach lift_fresh lift_fresh_copy tril triu".split())
+SAME = frozenset(["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy", "tril", "triu"])
 
 # ops over trailing dimensions (space) that leave batch and channel as they are
 _SPATIAL = (
@@ -163,8 +157,14 @@ def _grouped_roles(op: Op, wide: Axis | None, narrow: Axis | None, out: Axis | N
     op.count([axis for axis in letters if axis is not None])
 
 
-@rule("native_batch_norm", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
-      "_native_batch_norm_legit_functional", "cudnn_batch_norm", "_batch_norm_with_update")
+@rule(
+    "native_batch_norm",
+    "_native_batch_norm_legit_no_training",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit_functional",
+    "cudnn_batch_norm",
+    "_batch_norm_with_update",
+)
 def batch_norm(op: Op) -> list[Labels]:
     """Each channel by itself. A removed channel is zero after it if scale and shift are there to be zeroed."""
     x = op.lookup(op.args["input"])
@@ -190,7 +190,9 @@ def layer_norm(op: Op) -> list[Labels]:
         op.vanish(x.axes[-back], "layer_norm" if rank == 1 else "layer_norm over several dimensions")
         present = [(labels.axes[-back], size) for labels in affine if labels is not None]
         axes[-back] = op.join([(x.axes[-back], size), *present], zero=all(labels is not None for labels in affine))
-    kept = [None if axis is None else Axis(axis.ids, axis.zero and k >= len(axes) - rank) for k, axis in enumerate(axes)]
+    kept = [
+        None if axis is None else Axis(axis.ids, axis.zero and k >= len(axes) - rank) for k, axis in enumerate(axes)
+    ]
     return [Labels(tuple(kept), x.weight), *(bare(out) for out in op.outputs[1:])]
 
 
@@ -249,8 +251,12 @@ def cat(op: Op) -> list[Labels]:
     axes: list[Axis | None] = []
     for d in range(rank):
         if d != dim:
-            axes.append(op.join([(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
-                                zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels)))
+            axes.append(
+                op.join(
+                    [(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
+                    zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels),
+                )
+            )
         else:
             axes.append(_end_to_end([(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)]))
     return [Labels(tuple(axes), all(lab.weight for lab in labels))]
@@ -269,9 +275,13 @@ def stack(op: Op) -> list[Labels]:
     """Aligned along every dimension; the new one holds the parts and must stay."""
     parts = op.args["tensors"]
     labels = [op.lookup(t) for t in parts]
-    axes = [op.join([(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
-                    zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels))
-            for d in range(parts[0].dim())]
+    axes = [
+        op.join(
+            [(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
+            zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels),
+        )
+        for d in range(parts[0].dim())
+    ]
     axes.insert(op.args["dim"] % (parts[0].dim() + 1), None)
     return [Labels(tuple(axes), all(lab.weight for lab in labels))]
 
@@ -288,13 +298,30 @@ def reduce(op: Op) -> list[Labels]:
         op.vanish(x.axes[d], _REDUCTIONS[op.name])
     stays = op.name in ("sum", "mean", "amax", "amin", "linalg_vector_norm", "norm", "var", "std", "any")
     keep = op.args.get("keepdim", False)
-    axes = [None if d in gone or axis is None else Axis(axis.ids, axis.zero and stays)
-            for d, axis in enumerate(x.axes) if keep or d not in gone]
+    axes = [
+        None if d in gone or axis is None else Axis(axis.ids, axis.zero and stays)
+        for d, axis in enumerate(x.axes)
+        if keep or d not in gone
+    ]
     return [Labels(tuple(axes), x.weight) for _ in op.outputs]
 
 
-@rule("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "fill", "fill_", "zero_", "zero",
-      "bernoulli", "dropout", "native_dropout", "bernoulli_")
+@rule(
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "rand_like",
+    "randn_like",
+    "fill",
+    "fill_",
+    "zero_",
+    "zero",
+    "bernoulli",
+    "dropout",
+    "native_dropout",
+    "bernoulli_",
+)
 def like(op: Op) -> list[Labels]:
     """Shaped like its input; holds zeros only if it says so."""
     x = op.lookup(_first(op))

@@ -38,8 +38,15 @@ def solve(traced: Traced, labelled: Labelled) -> Groups:
         along = unit_of[start : firsts[made[0] + 1]]
         where = along[np.sort(np.unique(along, return_index=True)[1])]
         members = tuple(Member(*labelled.owners[owner][:2], roles.get(owner, "along")) for owner in held)
-        group = Group(0, name.rpartition(".")[0] or name, kind, where[np.isin(where, units)], members, reason,
-                      barred[units[0]].place if reason else None)
+        group = Group(
+            0,
+            name.rpartition(".")[0] or name,
+            kind,
+            where[np.isin(where, units)],
+            members,
+            reason,
+            barred[units[0]].place if reason else None,
+        )
         found.append((order[made[0]], int(np.flatnonzero(np.isin(where, units))[0]), group))
     found.sort(key=lambda item: item[:2])
     starts = {(name, dim): (start, int(firsts[k + 1] - start)) for k, (name, dim, start) in enumerate(labelled.owners)}
@@ -115,7 +122,4 @@ def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int
     pairs = np.unique(np.stack([unit_of[mine], owner_of[mine]]), axis=1)
     cuts = np.flatnonzero(np.diff(pairs[0])) + 1
     units = pairs[0][np.concatenate([[0], cuts])] if pairs.size else pairs[0]
-    return {
-        int(unit): tuple(held.tolist())
-        for unit, held in zip(units, np.split(pairs[1], cuts), strict=False)
-    }
+    return {int(unit): tuple(held.tolist()) for unit, held in zip(units, np.split(pairs[1], cuts), strict=False)}

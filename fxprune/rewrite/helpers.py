@@ -6,7 +6,7 @@ Each function is self-contained: it may use torch, F, nn and math, nothing else.
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F  # noqa: F401, N812
+from torch.nn import functional as F  # noqa: F401
 
 __all__ = ["group_norm_counted", "layer_norm_counted", "softmax_counted", "var_counted"]
 

@@ -24,6 +24,18 @@ def _batch_norm(layer: Any, channels: tuple[int, int]) -> None:
     layer.num_features = channels[0]
 
 
+def _layer_norm(layer: Any, channels: tuple[int, int]) -> None:
+    if layer.normalized_shape[-1] != channels[0] and len(layer.normalized_shape) == 1:
+        layer.normalized_shape = (channels[0],)
+
+
+def _group_norm(layer: Any, channels: tuple[int, int]) -> None:
+    size = layer.num_channels // layer.num_groups
+    if layer.num_channels != channels[0]:
+        layer.num_groups = layer.num_groups if channels[0] % layer.num_groups == 0 else channels[0] // size
+        layer.num_channels = channels[0]
+
+
 def _prelu(layer: Any, channels: tuple[int, int]) -> None:
     layer.num_parameters = layer.weight.shape[0]
 
@@ -32,6 +44,8 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[Any, tuple[int, int]], None]], ..
     (nn.modules.conv._ConvNd, _conv),
     (nn.Linear, _linear),
     (nn.modules.batchnorm._BatchNorm, _batch_norm),
+    (nn.LayerNorm, _layer_norm),
+    (nn.GroupNorm, _group_norm),
     (nn.PReLU, _prelu),
 )
 

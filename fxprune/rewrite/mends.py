@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from math import prod
 from typing import Any
-
-import operator
 
 from torch import fx, nn
 

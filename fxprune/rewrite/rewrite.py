@@ -30,18 +30,23 @@ class Rewritten:
     node_of: dict[str, str]  # original node → node of the compact graph that holds its value
 
 
-def rewrite(slicer: Slicer) -> Rewritten:
+def rewrite(slicer: Slicer, *, exact: bool = True) -> Rewritten:
     """Slice every tensor and copy the graph, mending what a cut makes wrong. The original is left as it is.
+
+    Args:
+        slicer: what lives.
+        exact: keep reductions over channels as they were; otherwise they run over what is left (`norm native`).
 
     Raises:
         RewriteError: a node cannot be mended; names it.
     """
-    return _Rewriter(slicer).run()
+    return _Rewriter(slicer, exact).run()
 
 
 class _Rewriter:
-    def __init__(self, slicer: Slicer) -> None:
+    def __init__(self, slicer: Slicer, exact: bool) -> None:
         self.slicer = slicer
+        self.exact = exact
         self.old = slicer.groups.traced.graph
         self.labelled = slicer.groups.labelled
         self.tensors = slicer.tensors()
@@ -57,9 +62,7 @@ class _Rewriter:
             try:
                 self.env[node] = self.copy(node)
             except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, AttributeError) as error:
-                raise RewriteError(
-                    f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}"
-                ) from error
+                raise RewriteError(f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}") from error
         self.graph.eliminate_dead_code(_has_effects)
         module = fx.GraphModule(self.attributes(), self.graph, class_name=self.old._get_name())
         module.graph.lint()
@@ -83,15 +86,16 @@ class _Rewriter:
         site = self.site(node, new, shapes)
         if node.op == "call_module":
             self.layer(node, site)
-        if site is None or (shapes == tuple(leaf.shape for leaf in leaves) and site.old_in == site.new_in
-                            and not self.stale(node)):
+        if site is None or (
+            shapes == tuple(leaf.shape for leaf in leaves) and site.old_in == site.new_in and not self.stale(node)
+        ):
             return new
         name = op_name(node, self.old)
         resize = RESIZE.get(name)
         if resize is not None and node.op != "call_module":
             resize(site)
         result = new
-        for kind in self.labelled.needs.get(node.name, ()):
+        for kind in self.labelled.needs.get(node.name, ()) if self.exact else ():
             layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
             result = MENDS[name, kind](site, layer)
         self.after[result] = self.after[new]
@@ -111,7 +115,8 @@ class _Rewriter:
     def stale(self, node: fx.Node) -> bool:
         """Does an integer argument come from a size that changed?"""
         return any(
-            not isinstance(self.labelled.values[a.name], Value) and self.after.get(self.env[a]) != self.labelled.values[a.name]
+            not isinstance(self.labelled.values[a.name], Value)
+            and self.after.get(self.env[a]) != self.labelled.values[a.name]
             for a in node.all_input_nodes
         )
 
@@ -170,6 +175,9 @@ def _has_effects(node: fx.Node) -> bool:
     if node.op in ("placeholder", "output"):
         return True
     name = str(getattr(node.target, "__name__", node.target))
-    return name == "setitem" or (name.endswith("_") and not name.endswith("__")) or "out" in node.kwargs or bool(
-        node.kwargs.get("inplace")
+    return (
+        name == "setitem"
+        or (name.endswith("_") and not name.endswith("__"))
+        or "out" in node.kwargs
+        or bool(node.kwargs.get("inplace"))
     )

@@ -56,7 +56,9 @@ def shape(site: Site) -> None:
     else:
         fixed = _stated(site, sizes, site.new_out[0])
     node.args = (node.args[0], fixed) if fixed is not sizes else node.args
-    node.kwargs = {k: v for k, v in node.kwargs.items() if k not in ("size", "shape")} if fixed is not sizes else node.kwargs
+    node.kwargs = (
+        {k: v for k, v in node.kwargs.items() if k not in ("size", "shape")} if fixed is not sizes else node.kwargs
+    )
 
 
 def unflatten(site: Site) -> None:
@@ -72,8 +74,12 @@ def split(site: Site) -> None:
     dim = site.now(node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)) % len(site.old_in)
     total, sizes = site.new_in[dim], [out[dim] for out in site.new_out]
     name = node.target if node.op == "call_method" else node.target.__name__  # type: ignore[union-attr]
-    given = node.args[1] if len(node.args) > 1 else next(
-        node.kwargs[k] for k in ("split_size_or_sections", "split_size", "chunks", "sections") if k in node.kwargs
+    given = (
+        node.args[1]
+        if len(node.args) > 1
+        else next(
+            node.kwargs[k] for k in ("split_size_or_sections", "split_size", "chunks", "sections") if k in node.kwargs
+        )
     )
     value = site.now(given)
     if name == "chunk":
@@ -159,6 +165,15 @@ def groups(site: Site) -> None:
             node.kwargs = {**node.kwargs, "groups": now}
 
 
+def layer_norm(site: Site) -> None:
+    """Functional layer norm over the last dimension: its size."""
+    node = site.node
+    given = node.args[1] if len(node.args) > 1 else node.kwargs["normalized_shape"]
+    if tuple(site.now(given)) != site.new_in[-len(site.now(given)) :]:
+        node.args = (node.args[0], (site.new_in[-1],), *node.args[2:])
+        node.kwargs = {k: v for k, v in node.kwargs.items() if k != "normalized_shape"}
+
+
 RESIZE: dict[str, Callable[[Site], None]] = {
     "view": shape,
     "reshape": shape,
@@ -174,6 +189,7 @@ RESIZE: dict[str, Callable[[Site], None]] = {
     "narrow": narrow,
     "select": select,
     "getitem": getitem,
+    "layer_norm": layer_norm,
     "conv1d": groups,
     "conv2d": groups,
     "conv3d": groups,

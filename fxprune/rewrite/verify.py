@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from fxprune.errors import VerifyError
+from fxprune.errors import InputError, VerifyError
 from fxprune.groups.dispatch import Value
 from fxprune.rewrite.rewrite import Rewritten
 from fxprune.trace import module_path, op_name
@@ -36,6 +37,7 @@ class Verified:
     """What was compared, and how close it came."""
 
     checks: tuple[Check, ...]
+    refused: tuple[tuple[int, ...], ...] = ()  # image sizes that the original itself does not run at
 
     @property
     def difference(self) -> float:
@@ -43,37 +45,91 @@ class Verified:
         return max((check.difference for check in self.checks), default=0.0)
 
 
-def verify(rewritten: Rewritten, inputs: Sequence[tuple[Any, ...]], *, tolerance: float = TOLERANCE) -> Verified:
-    """Compare the compact network with the masked original on each of several inputs.
+def verify(
+    rewritten: Rewritten,
+    inputs: Iterable[tuple[Any, ...]] | None = None,
+    *,
+    enough: int = 2,
+    tolerance: float = TOLERANCE,
+) -> Verified:
+    """Compare the compact network with the masked original on several inputs.
 
     The masked original is the network as it was given, every removed slice of every parameter and buffer at zero; it
     runs its own `forward`, not the trace. Both run in eval mode, without gradients; inputs are cloned before each run.
 
+    Args:
+        inputs: what to run on; by default images of several sizes made after the example, not all square. One that
+            the original itself does not run on is passed over.
+        enough: stop after so many comparisons.
+
     Raises:
         VerifyError: they differ by more than `tolerance`; names the first node at which they do.
+        InputError: the original runs on none of the inputs.
     """
     traced = rewritten.slicer.groups.traced
-    masked = rewritten.slicer.masked()
     names = {name for name, _ in traced.module.named_parameters(remove_duplicate=False)}
     names |= {name for name, _ in traced.module.named_buffers(remove_duplicate=False)}
+    masked = rewritten.slicer.masked()
     state = {name: tensor for name, tensor in masked.items() if name in names}
-    checks = []
-    for given in inputs:
-        with torch.no_grad(), _evaluating(rewritten.module):
-            want = functional_call(traced.module, state, _clone(given))
-            try:
-                got = rewritten.module(*_clone(given))
-            except Exception as error:
-                raise VerifyError(f"the compact network fails: {error}{_blame(rewritten, state, given)}") from error
-        difference = relative(want, got)
-        if not difference <= tolerance:
-            raise VerifyError(
-                f"masked and compact differ by {difference:.3g} of the output's scale{_blame(rewritten, state, given)}",
-                hint="this is a fault of fxprune, not of your model: please report it; nothing was written",
-            )
-        shapes = tuple(tuple(x.shape) for x in given if isinstance(x, torch.Tensor))
-        checks.append(Check(shapes, difference))
-    return Verified(tuple(checks))
+    checks: list[Check] = []
+    refused: list[tuple[int, ...]] = []
+    failure: Exception | None = None
+    for given in inputs if inputs is not None else variations(traced.example):
+        if len(checks) == enough:
+            break
+        try:
+            with torch.no_grad():
+                want = functional_call(traced.module, state, _clone(given))
+        except Exception as error:  # the model's own code: whatever it raises, it does not run at this size
+            failure = error
+            refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
+            continue
+        checks.append(_compare(rewritten, state, given, want, tolerance))
+    if not checks:
+        raise InputError(
+            f"the model does not run on its example input: {failure}",
+            hint="give an input it accepts: a line such as `input 1x3x64x64`",
+        ) from None
+    return Verified(tuple(checks), tuple(refused))
+
+
+def _compare(
+    rewritten: Rewritten, state: dict[str, torch.Tensor], given: tuple[Any, ...], want: Any, tolerance: float
+) -> Check:
+    with torch.no_grad(), _evaluating(rewritten.module):
+        try:
+            got = rewritten.module(*_clone(given))
+        except Exception as error:
+            raise VerifyError(f"the compact network fails: {error}{_blame(rewritten, state, given)}") from error
+    difference = relative(want, got)
+    if not difference <= tolerance:
+        raise VerifyError(
+            f"masked and compact differ by {difference:.3g} of the output's scale{_blame(rewritten, state, given)}",
+            hint="this is a fault of fxprune, not of your model: please report it; nothing was written",
+        )
+    return Check(tuple(tuple(x.shape) for x in given if isinstance(x, torch.Tensor)), difference)
+
+
+def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Inputs after the example: images of half its size, of another shape, as given, larger. Values as in [0, 1].
+
+    Networks that need whole windows get to choose: the caller passes over what they refuse.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = [x for x in example if isinstance(x, torch.Tensor) and x.dim() == 4 and x.is_floating_point()]
+    if len(images) != len([x for x in example if isinstance(x, torch.Tensor)]):
+        yield example
+        return
+    for down, across in ((2, 2), (3, Fraction(3, 2)), (1, 1), (Fraction(1, 2), 1), (1, Fraction(1, 2)), (1, 1)):
+        made: list[Any] = []
+        for x in example:
+            if isinstance(x, torch.Tensor):
+                height, width = int(x.shape[2] / down), int(x.shape[3] / across)
+                size = (x.shape[0], x.shape[1], max(1, height), max(1, width))
+                made.append(torch.rand(size, generator=generator).to(x.device, x.dtype))
+            else:
+                made.append(x)
+        yield tuple(made)
 
 
 def relative(want: Any, got: Any) -> float:

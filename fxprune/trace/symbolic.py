@@ -43,8 +43,18 @@ def symbolic(module: nn.Module) -> fx.GraphModule:
     try:
         graph = tracer.trace(module)
         return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)
-    except (FxTraceError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, AssertionError,
-            NotImplementedError, NameError) as error:
+    except (
+        FxTraceError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        AssertionError,
+        NotImplementedError,
+        NameError,
+    ) as error:
         raise retell(error) from None
 
 
@@ -64,12 +74,19 @@ def retell(error: Exception) -> TraceError:
 
 def user_line(traceback: TracebackType | None) -> str | None:
     """`file:line, in function: source` of the innermost frame that is neither torch's, Python's nor ours."""
-    ours = (os.path.dirname(torch.__file__), os.path.dirname(os.path.dirname(__file__)) + os.sep + "trace",
-            sysconfig.get_paths()["stdlib"] + os.sep)
+    ours = (
+        os.path.dirname(torch.__file__),
+        os.path.dirname(os.path.dirname(__file__)) + os.sep + "trace",
+        sysconfig.get_paths()["stdlib"] + os.sep,
+    )
     found = None
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if not code.co_filename.startswith(ours) or "site-packages" in code.co_filename and "torch" not in code.co_filename:
+        if (
+            not code.co_filename.startswith(ours)
+            or ("site-packages" in code.co_filename
+            and "torch" not in code.co_filename)
+        ):
             text = linecache.getline(code.co_filename, traceback.tb_lineno).strip()
             found = f"{code.co_filename}:{traceback.tb_lineno}, in {code.co_name}: {text}"
         traceback = traceback.tb_next

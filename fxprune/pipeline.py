@@ -1,0 +1,202 @@
+"""The compiler on one page: model + spec → trace → groups → plan → rewrite → verify → a compact network.
+
+The first file to read. Each stage is a function from one frozen value to the next; their folders are listed in this
+order in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from fxprune import lang
+from fxprune.emit.files import Saved, save
+from fxprune.emit.load import load
+from fxprune.errors import InputError, TraceError
+from fxprune.groups import Groups, discover
+from fxprune.lang import Emit, Norm, Spec
+from fxprune.models import check_example, example_for
+from fxprune.plan import Calibration, Plan, make_plan
+from fxprune.rewrite import Kept, Rewritten, Slicer, can_mend, relative, rewrite, verify
+from fxprune.trace import Traced, trace
+from fxprune.view import GroupRow, Report, make_report
+
+__all__ = ["Compiled", "Watch", "analyze", "compile", "load", "plan"]
+
+Watch = Callable[[str, float], None]  # called after each stage with its name and its seconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A compact network, and everything there is to know about how it came about."""
+
+    module: fx.GraphModule  # ready to run, train, export; in the mode of the model it was made from
+    kept: Kept  # original name → dimension → kept indices, for dimensions that lost something
+    report: Report
+    plan: Plan
+    spec: Spec
+    example: tuple[Any, ...]
+
+    @property
+    def protected(self) -> tuple[GroupRow, ...]:
+        """What could not be cut, each with its reason."""
+        return self.report.protected
+
+    def save(self, folder: str | os.PathLike[str]) -> Saved:
+        """Write weights, source, exported program, plan and report to a folder, whole or not at all.
+
+        Raises:
+            OutputError: the folder is not ours, or cannot be written.
+        """
+        return save(
+            folder,
+            module=self.module,
+            example=self.example,
+            plan={
+                "spec": lang.format_spec(self.spec),
+                "kept": {
+                    name: {str(dim): list(kept) for dim, kept in dims.items()} for name, dims in self.kept.items()
+                },
+                "report": self.report.to_json(),
+            },
+            report_text=self.report.text(),
+            title=f"{self.report.model}, pruned by fxprune.",
+            header=(f"{self.report.params[1]:,} parameters of {self.report.params[0]:,}.",),
+            formats=_formats(self.spec),
+        )
+
+
+def analyze(model: nn.Module, example: Any = None) -> Groups:
+    """Find which channels of a network are tied together.
+
+    Args:
+        model: any network; it is not changed.
+        example: an input tensor, or a tuple of inputs; 1×3×48×48 in [0, 1] if left out.
+
+    Raises:
+        TraceError: the network cannot be traced; names the line that stopped it.
+        InputError: the example does not fit the network.
+    """
+    given = _example(model, example)
+    return _groups(model, trace(model, given))
+
+
+def plan(
+    spec: Spec | str | Path, model: nn.Module, example: Any = None, *, calibration: Calibration | None = None
+) -> Plan:
+    """Decide what a spec would remove from a network, without doing it."""
+    return make_plan(_spec(spec), analyze(model, example), calibration)
+
+
+def compile(
+    spec: Spec | str | Path,
+    model: nn.Module,
+    example: Any = None,
+    *,
+    calibration: Calibration | None = None,
+    name: str | None = None,
+    watch: Watch = lambda stage, seconds: None,
+) -> Compiled:
+    """Prune a network by a spec and prove the result equal to the masked original.
+
+    Args:
+        spec: a `Spec`, the text of one, or a path.
+        model: any network; it is not changed.
+        example: an input tensor, or a tuple of inputs; 1×3×48×48 in [0, 1] if left out.
+        calibration: a batch for criteria that need gradients (`by taylor`).
+        name: what to call the network in reports; by default its class.
+        watch: told each stage and how long it took.
+
+    Raises:
+        SpecError: mistakes in the spec, all of them.
+        TraceError, InputError, PlanError: the network or the plan won't do.
+        VerifyError: the compact network differs from the masked original. Nothing is returned then.
+    """
+    clock = _Clock(watch)
+    with clock("parse"):
+        parsed = _spec(spec)
+    with clock("trace"):
+        given = _example(model, example)
+        traced = trace(model, given)
+    with clock("groups"):
+        groups = _groups(model, traced)
+    with clock("plan"):
+        decided = make_plan(parsed, groups, calibration)
+    with clock("rewrite"):
+        rewritten = rewrite(Slicer.of(groups, decided.removed))
+    with clock("verify"):
+        verified = None if _on_meta(model) else verify(rewritten)
+    native = None
+    if any(norm.mode == "native" for norm in parsed.of(Norm)):
+        exact, rewritten = rewritten, rewrite(rewritten.slicer, exact=False)
+        native = None if verified is None else _difference(exact, rewritten, given)
+    report = make_report(
+        name or type(model).__name__, decided, verified, native_difference=native, seconds=clock.seconds
+    )
+    return Compiled(rewritten.module, rewritten.kept, report, decided, parsed, given)
+
+
+class _Clock:
+    """Times named stages."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+        self.watch(stage, self.seconds[stage])
+
+
+def _spec(spec: Spec | str | Path) -> Spec:
+    return spec if isinstance(spec, Spec) else lang.parse(spec)
+
+
+def _example(model: nn.Module, example: Any) -> tuple[Any, ...]:
+    if example is None:
+        given: tuple[Any, ...] = example_for(model)
+    elif isinstance(example, torch.Tensor):
+        given = (example,)
+    elif isinstance(example, (tuple, list)):
+        given = tuple(example)
+    else:
+        raise InputError(f"an example is a tensor or a tuple of inputs, not {type(example).__name__}")
+    return given
+
+
+def _groups(model: nn.Module, traced: Traced) -> Groups:
+    """Discovery; if the network does not run on its example, say at which layer."""
+    try:
+        return discover(traced, can_mend)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        check_example(model, traced.example)
+        raise TraceError(f"the traced network does not run: {error}") from error
+
+
+def _on_meta(model: nn.Module) -> bool:
+    return any(tensor.device.type == "meta" for tensor in (*model.parameters(), *model.buffers()))
+
+
+def _difference(exact: Rewritten, native: Rewritten, given: tuple[Any, ...]) -> float:
+    with torch.no_grad():
+        return relative(exact.module.eval()(*given), native.module.eval()(*given))
+
+
+_FILES = {"export": "pt2", "python": "safetensors", "safetensors": "safetensors"}  # word → files that go together
+
+
+def _formats(spec: Spec) -> tuple[str, ...]:
+    """What `emit` asks for; everything by default. The plan and the report are always written."""
+    asked = [name for emit in spec.of(Emit) for name in emit.formats] or list(_FILES)
+    return tuple(dict.fromkeys(_FILES[name] for name in asked if name in _FILES))
