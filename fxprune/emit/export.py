@@ -140,9 +140,21 @@ def compared(program: ExportedProgram, module: nn.Module, example: tuple[Any, ..
         if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
             if one.shape != other.shape:
                 return float("inf")
-            if one.numel():
-                worst = max(worst, float((one.to(torch.complex128) - other.to(torch.complex128)).abs().max()))
+            worst = max(worst, difference(one, other))
     return worst
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest absolute difference of two tensors of one shape; inf where only one is a number."""
+    first, second = one.to(torch.complex128), other.to(torch.complex128)
+    equal = (first == second) | (first.isnan() & second.isnan())
+    return float((first - second).abs().nan_to_num(torch.inf).masked_fill(equal, 0).max()) if one.numel() else 0.0
+
+
+def largest(tensor: torch.Tensor) -> float:
+    """The largest absolute finite value, 0 without any."""
+    sizes = tensor.to(torch.complex128).abs()
+    return float(sizes[sizes.isfinite()].max()) if bool(sizes.isfinite().any()) else 0.0
 
 
 def other_size(example: tuple[Any, ...], free: tuple[str, ...]) -> tuple[Any, ...]:
@@ -174,19 +186,19 @@ def export_bytes(module: nn.Module, example: tuple[Any, ...], *, tolerance: floa
                 free = free_axes(program)
                 data = archive(program)
                 probe = other_size(example, free)
-                difference = compared(program, module, probe)
+                off = compared(program, module, probe)
                 with torch.no_grad():
                     outputs = pytree.tree_leaves(module(*pytree.tree_map(copied, probe)))
             except Exception as error:  # a model that torch.export cannot take is a fact to report, whatever it raises
                 notes.append(in_words(error))
                 continue
-            scale = max((float(t.abs().max()) for t in outputs if isinstance(t, torch.Tensor) and t.numel()), default=0)
-            if difference > tolerance * max(scale, 1e-30):
-                notes.append(f"the exported program differs by {difference:.3g} at another size")
+            scale = max((largest(t) for t in outputs if isinstance(t, torch.Tensor)), default=0.0)
+            if off > tolerance * scale:
+                notes.append(f"the exported program differs by {off:.3g} at another size")
                 continue
             fixed = [name for name in AXES.values() if name not in free]
             note = f"{', '.join(fixed)} fixed to the example's" if fixed else None
-            return Exported(free, note, difference, data)
+            return Exported(free, note, off, data)
     return Exported(note=f"torch.export cannot take this model: {notes[0]}")
 
 

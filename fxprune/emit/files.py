@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxprune import __version__
-from fxprune.emit.export import Exported, evaluating, export_bytes
+from fxprune.emit.export import Exported, difference, evaluating, export_bytes, largest
 from fxprune.emit.load import run
 from fxprune.emit.source import generate, state
 from fxprune.emit.writer import MARK, write
@@ -146,8 +146,7 @@ def read_back(folder: Path, module: fx.GraphModule, inputs: tuple[Any, ...]) -> 
     for one, other in zip(ours, theirs, strict=True):
         if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
             continue
-        scale = float(other.abs().max()) if other.numel() else 0.0
-        if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
+        if one.shape != other.shape or difference(one, other) > TOLERANCE * largest(other):
             raise RewriteError("model.py does not compute what the network it was written from computes")
 
 

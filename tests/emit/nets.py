@@ -180,8 +180,8 @@ class Arithmetic(nn.Module):
     """Operators of every binding strength, constants of every kind."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        a = -(x + 1) ** 2 - (x - (x - 3)) / (2 * x + 1) // 0.5 % 3
-        b = 2.5 ** x + 2 ** (-x) + (x ** 2) ** 3 - x ** (2 ** x)
+        a = -((x + 1) ** 2) - (x - (x - 3)) / (2 * x + 1) // 0.5 % 3
+        b = 2.5**x + 2 ** (-x) + (x**2) ** 3 - x ** (2**x)
         c = ((x > 0) & (x < 0.5)) | ~(x == 0.25) ^ (x >= 0.75)
         d = x.masked_fill(c, float("-inf")).clamp(min=-1e30).to(torch.float64)
         e = torch.zeros(2, dtype=torch.int64, device=torch.device("cpu")) + (1 << 3)

@@ -19,7 +19,9 @@ LAYERS = {
     "nn.Conv1d(2, 4, 3)": lambda: nn.Conv1d(2, 4, 3),
     "nn.Conv3d(2, 4, (1, 3, 3), padding=(0, 1, 1))": lambda: nn.Conv3d(2, 4, (1, 3, 3), padding=(0, 1, 1)),
     "nn.ConvTranspose1d(2, 4, 3)": lambda: nn.ConvTranspose1d(2, 4, 3),
-    "nn.ConvTranspose2d(56, 1, 9, stride=3, padding=4, output_padding=2)": lambda: nn.ConvTranspose2d(56, 1, 9, 3, 4, 2),
+    "nn.ConvTranspose2d(56, 1, 9, stride=3, padding=4, output_padding=2)": lambda: nn.ConvTranspose2d(
+        56, 1, 9, 3, 4, 2
+    ),
     "nn.ConvTranspose3d(2, 4, 3, bias=False)": lambda: nn.ConvTranspose3d(2, 4, 3, bias=False),
     "nn.Linear(8, 4)": lambda: nn.Linear(8, 4),
     "nn.Linear(8, 4, bias=False)": lambda: nn.Linear(8, 4, bias=False),

@@ -1,4 +1,4 @@
-"""Whatever is passed from turn to turn, in whatever order: the loops that are written compute what the graph computes."""
+"""Whatever is passed from turn to turn: the loops that are written compute what the graph computes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from fxprune.emit.source import generate
 from .test_source import rebuilt
 
 TURNS = 4
+Step = tuple[str, int, int]
 
 # One step: which layer's list, or which operation, and the two values that it reads (counted from the newest).
-STEP = st.tuples(st.sampled_from(["left", "right", "fixed", "add", "mul", "relu_"]), st.integers(0, 4), st.integers(0, 4))
+STEP = st.tuples(
+    st.sampled_from(["left", "right", "fixed", "add", "mul", "relu_"]), st.integers(0, 4), st.integers(0, 4)
+)
 BODY = st.lists(STEP, min_size=1, max_size=5)
 CARRY = st.lists(st.integers(0, 5), min_size=1, max_size=3)
 
@@ -24,7 +27,7 @@ CARRY = st.lists(st.integers(0, 5), min_size=1, max_size=3)
 class Wired(nn.Module):
     """A loop over layers whose steps read values made before it, in it, and in the turn before."""
 
-    def __init__(self, body: list[tuple[str, int, int]], carry: list[int], inner: bool, collected: bool) -> None:
+    def __init__(self, body: list[Step], carry: list[int], inner: bool, collected: bool) -> None:
         super().__init__()
         self.left, self.right = (nn.ModuleList(nn.Conv2d(2, 2, 1) for _ in range(TURNS)) for _ in range(2))
         self.body, self.carry, self.inner, self.collected = body, carry, inner, collected
@@ -59,7 +62,7 @@ class Wired(nn.Module):
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(BODY, CARRY, st.booleans(), st.booleans())
-def test_loops_compute_the_same(body: list[tuple[str, int, int]], carry: list[int], inner: bool, collected: bool) -> None:
+def test_loops_compute_the_same(body: list[Step], carry: list[int], inner: bool, collected: bool) -> None:
     torch.manual_seed(0)
     module = fx.symbolic_trace(Wired(body, carry, inner, collected))
     model, _ = rebuilt(module)

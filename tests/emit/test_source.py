@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from .nets import NETS, Residual, traced
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxprune.emit.source import generate, state
 from fxprune.errors import RewriteError
+
+from .nets import NETS, Residual, traced
 
 
 def rebuilt(module: fx.GraphModule) -> tuple[nn.Module, str]:
@@ -71,13 +72,20 @@ def test_the_same_graph_gives_the_same_text(name: str) -> None:
 
 
 READABLE = {
-    "residual": ["for block in self.body[:4]:", "    y = y + block.conv2(F.relu(block.conv1(y))) * 0.1", "for n in (4, 5, 4, 6)"],
+    "residual": [
+        "for n in (4, 5, 4, 6)",
+        "for block in self.body[:4]:",
+        "    y = y + block.conv2(F.relu(block.conv1(y))) * 0.1",
+    ],
     "nested": ["for group in self.groups:", "for block in group.blocks:"],
     "groups": ["return self.net(x)"],
-    "top level": ['setattr(self, "0", nn.Conv2d(3, 4, 3, padding=1))', "return self[3](self[2](self[1](self[0](input))))"],
+    "top level": [
+        'setattr(self, "0", nn.Conv2d(3, 4, 3, padding=1))',
+        "return self[3](self[2](self[1](self[0](input))))",
+    ],
     "gaps": ['self.odd["conv-1"]'],
     "keywords": ['def forward(self, x, k=2, mode="nearest", y=None):'],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", READABLE)
