@@ -1,4 +1,4 @@
-"""What all tests share: golden files, slow tests, and hypothesis with fixed seeds."""
+"""What all tests share: golden files, and hypothesis with fixed seeds."""
 
 from __future__ import annotations
 
@@ -19,15 +19,6 @@ settings.load_profile("fxprune")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write what came out into the golden files")
-    parser.addoption("--slow", action="store_true", help="run the slow tests too, as CI does")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow") or "slow" in (config.getoption("-m") or ""):
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
 
 
 @pytest.fixture

@@ -149,8 +149,6 @@ def _shapes(statement: Input) -> Iterator[Diagnostic]:
 
 
 def _repeat(statement: Repeat) -> Iterator[Diagnostic]:
-    if not statement.body:
-        yield Diagnostic("this `repeat` repeats nothing", statement.span, "put statements into its block")
     found: list[Diagnostic] = []
     if statement.variable is None:
         found += [finding for inner in statement.body for finding in _statement(inner)]
@@ -203,6 +201,8 @@ def _order(statements: Sequence[Statement], marked: set[str], saved: set[str]) -
                 meant = nearest(label or "", saved)
                 hint = f"did you mean `{meant}`?" if meant else f"put `save as {label}` where it is to go back to"
                 yield Diagnostic(f"no state is saved as `{label}`", statement.span, hint)
+            case Repeat(body=()):
+                yield Diagnostic("this `repeat` repeats nothing", statement.span, "put statements into its block")
             case Repeat(body=body):
                 yield from _order(body, marked, saved)
         if statement.word in MARKING:

@@ -285,7 +285,10 @@ def explain(error: UnexpectedInput, text: str, lark: Lark, source: Source) -> Di
     if foreseen is not None:
         return Diagnostic(foreseen.message, span, foreseen.hint)
     if isinstance(error, UnexpectedToken) and error.token.type in ENDS:
-        return Diagnostic(f"something is missing before {ENDS[error.token.type]}", span, _wanted(error))
+        past = (error.pos_in_stream or 0) >= len(source.text)
+        return Diagnostic(
+            f"something is missing before {ENDS['$END' if past else error.token.type]}", span, _wanted(error)
+        )
     found = source.text[span.start : span.end]
     if isinstance(error, UnexpectedCharacters):
         return Diagnostic(f"`{found}` has no meaning here", span, 'unusual names are quoted: "a-b"')
@@ -314,8 +317,9 @@ def _span(error: UnexpectedInput, source: Source) -> Span:
     at = len(text) if error.pos_in_stream is None else error.pos_in_stream
     end = at + 1
     if isinstance(error, UnexpectedToken):
-        if error.token.type in ("$END", "_NEWLINE"):
-            at = len(text) if error.token.type == "$END" else at
+        past = error.token.type == "$END" or at >= len(text)  # a brace put there for one that is missing
+        if past or error.token.type == "_NEWLINE":
+            at = len(text) if past else at
             start = text.rfind("\n", 0, len(text[:at].rstrip())) + 1
             comments = scan(text[start:at]).comments
             at = len(text[: start + comments[0].start if comments else at].rstrip())

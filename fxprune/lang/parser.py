@@ -212,7 +212,8 @@ def _balanced(source: Source) -> tuple[str, list[Diagnostic]]:
         found.append(Diagnostic(f"this `{text[at]}` closes nothing", Span(source, at, at + 1), "remove it"))
         text = f"{text[:at]} {text[at + 1 :]}"
     for at in seen.unclosed:
-        found.append(Diagnostic(f"this `{text[at]}` is never closed", Span(source, at, at + 1), _closing(text[at])))
+        bracket = source.text[at]
+        found.append(Diagnostic(f"this `{bracket}` is never closed", Span(source, at, at + 1), _closing(bracket)))
         if text[at] == "{":
             text += "\n}"
         else:

@@ -244,7 +244,8 @@ class Builder(Transformer[Token, "tuple[Line, ...] | Value"]):
     def _over(self, meta: Any) -> Span:
         if meta.empty:
             return Span(self.source, 0, 0)
-        return Span(self.source, meta.start_pos, meta.end_pos)
+        end = len(self.source.text)  # a brace that closes what was left open stands behind the text
+        return Span(self.source, min(meta.start_pos, end), min(meta.end_pos, end))
 
     def NAME(self, token: Token) -> Word:  # noqa: N802 - lark looks terminals up by name
         return Word(str(token), self._at(token))

@@ -143,7 +143,7 @@ def test_several() -> None:
     assert isinstance(second, Mark)
     assert isinstance(third, Mark)
     assert first.amount == Variable("r")
-    assert first.selection == Selection((path("body.**"),), (path("body.0"), path("odd name")))
+    assert first.selection == Selection((path("body.**"),), (path("body.0"), path("odd-name")))
     assert first.aggregate == "max"
     assert second.amount == Share(Fraction(3, 10))
     assert third.choices[0].amount == KeepCount(32)
