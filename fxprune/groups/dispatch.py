@@ -44,11 +44,11 @@ class Labelled:
     ties: Ties
 
 
-class _Rules(TorchDispatchMode):
+class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Above the fake mode: after each op, its rule labels what came out."""
 
     def __init__(self, mends: Mends) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.mends = mends
         self.ties = Ties()
         self.place = Place("", "", "")
@@ -92,11 +92,11 @@ class _Rules(TorchDispatchMode):
         tensor._fxprune = labels  # type: ignore[attr-defined]
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Above the fake mode: notes every op that multiplies and accumulates, in order."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.place = Place("", "", "")
         self.found: list[tuple[str, int]] = []
 
@@ -157,7 +157,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     """
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     mode = _Rules(mends)
-    tensors = tensors_of(traced)
+    tensors = traced.tensors()
     names: dict[str, Labels] = {}
     owners: list[tuple[str, int, int]] = []
     fakes: dict[int, torch.Tensor] = {}
@@ -184,24 +184,11 @@ def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]
     """(fx node, multiply-accumulates) of every op that has some, in order, for inputs like `example`; no arithmetic."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     mode = _Counter()
-    fakes = {id(tensor): _fake(tensor, fake) for tensor in tensors_of(traced).values()}
+    fakes = {id(tensor): _fake(tensor, fake) for tensor in traced.tensors().values()}
     inputs = [_fake(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
     with torch.no_grad(), fake, mode:
         _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
     return mode.found
-
-
-def tensors_of(traced: Traced) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name, and the plain tensors that the graph fetches as attributes."""
-    found = traced.tensors()
-    for node in traced.graph.graph.nodes:
-        if node.op == "get_attr" and str(node.target) not in found:
-            value: Any = traced.graph
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
-            if isinstance(value, torch.Tensor):
-                found[str(node.target)] = value
-    return found
 
 
 def _fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:

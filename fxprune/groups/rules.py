@@ -35,11 +35,57 @@ CONTRACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # ops that copy numbers without mixing them; the argument that is moved is called `self`
 MOVES = frozenset(
-    ["_reshape_alias", "_reshape_copy", "_unsafe_view", "channel_shuffle", "diagonal", "expand", "expand_copy", "flip", "movedim", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat", "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "roll", "rot90", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "view", "im2col", "native_channel_shuffle", "chunk"]
+    [
+        "_reshape_alias",
+        "_reshape_copy",
+        "_unsafe_view",
+        "channel_shuffle",
+        "diagonal",
+        "expand",
+        "expand_copy",
+        "flip",
+        "movedim",
+        "narrow",
+        "permute",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "reflection_pad1d",
+        "reflection_pad2d",
+        "reflection_pad3d",
+        "repeat",
+        "replication_pad1d",
+        "replication_pad2d",
+        "replication_pad3d",
+        "reshape",
+        "roll",
+        "rot90",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unfold",
+        "unsqueeze",
+        "upsample_nearest1d",
+        "upsample_nearest2d",
+        "upsample_nearest3d",
+        "_upsample_nearest_exact1d",
+        "_upsample_nearest_exact2d",
+        "_upsample_nearest_exact3d",
+        "view",
+        "im2col",
+        "native_channel_shuffle",
+        "chunk",
+    ]
 )
 
 # ops that give back what they got, number by number, in the same places
-SAME = frozenset(["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy", "tril", "triu"])
+SAME = frozenset(
+    ["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy", "tril", "triu"]
+)
 
 # ops over trailing dimensions (space) that leave batch and channel as they are
 _SPATIAL = (

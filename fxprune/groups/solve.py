@@ -28,8 +28,8 @@ def solve(traced: Traced, labelled: Labelled) -> Groups:
     reached = _reached(unit_of[FIXED + 1 :], owner_of, np.array(sorted(order), np.int64))
     gathered: dict[tuple[tuple[int, ...], str | None], list[int]] = {}
     for unit, held in reached.items():
-        why = barred.get(unit)
-        gathered.setdefault((held, why and (why.reason or "fixed by construction")), []).append(unit)
+        reason = (barred[unit].reason or "fixed by construction") if unit in barred else None
+        gathered.setdefault((held, reason), []).append(unit)
     found = []
     for (held, reason), units in gathered.items():
         made = sorted((owner for owner in held if owner in order), key=lambda owner: order[owner])
@@ -101,7 +101,7 @@ def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int,
 
     def owners(ids: Ids) -> Sequence[int]:
         real = ids[ids != FIXED]
-        return np.unique(owner_of[real - FIXED - 1]).tolist()
+        return [int(owner) for owner in np.unique(owner_of[real - FIXED - 1])]
 
     roles: dict[int, Any] = {}
     for ids, _ in labelled.ties.consumed:

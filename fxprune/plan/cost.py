@@ -79,7 +79,7 @@ def cost_of(groups: Groups, at: tuple[int, int] | None = FULL_HD_READY) -> Cost:
 
 
 def input_for_output(groups: Groups, at: tuple[int, int]) -> tuple[torch.Tensor, ...] | None:
-    """An input of one image, its values of no account, whose output is `at` (width, height), rounded down to whole pixels.
+    """An input of one image whose output is `at` (width, height), rounded down to whole pixels; values do not matter.
 
     None if the network does not map one 4-d image to one.
     """

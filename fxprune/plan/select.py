@@ -111,10 +111,9 @@ def _term(groups: Groups, term: Term, group: Group, path: str) -> bool:
             return group.name == term.name
         case "role" if term.name in ("free", "constrained"):
             return group.kind == term.name
-        case "role":
+        case _:
             ends = layers(groups)
             return path == (ends[0] if term.name == "first" else ends[-1])
-    return False
 
 
 def _makers(group: Group) -> list[str]:

@@ -53,7 +53,8 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[Any, tuple[int, int]], None]], ..
 def rebuild(layer: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str, channels: tuple[int, int]) -> nn.Module:
     """A copy of a leaf layer around the compact tensors named `prefix` + its own names.
 
-    `channels` are the widths of what goes in and comes out, along the channel dimension, after the cut. Settings are taken over; size attributes (`in_channels`, `num_features`, …) follow the new shapes.
+    `channels` are the widths of what goes in and comes out, along the channel dimension, after the cut. Settings are
+    taken over; size attributes (`in_channels`, `num_features`, …) follow the new shapes.
     """
     made = layer.__class__.__new__(layer.__class__)
     made.__dict__ = dict(layer.__dict__)

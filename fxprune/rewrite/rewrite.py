@@ -64,7 +64,7 @@ class _Rewriter:
             except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, AttributeError) as error:
                 raise RewriteError(f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}") from error
         self.graph.eliminate_dead_code(_has_effects)
-        module = fx.GraphModule(self.attributes(), self.graph, class_name=self.old._get_name())
+        module = fx.GraphModule(self.attributes(), self.graph, class_name=type(self.old).__name__)
         module.graph.lint()
         node_of = {old.name: new.name for old, new in self.env.items()}
         for path, part in module.named_modules():

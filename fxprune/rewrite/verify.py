@@ -155,12 +155,13 @@ def first_difference(rewritten: Rewritten, state: dict[str, torch.Tensor], given
     """
     groups = rewritten.slicer.groups
     graph = groups.traced.graph
+    nodes: list[fx.Node] = list(graph.graph.nodes)
     names = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
     old, new = _Watched(graph), _Watched(rewritten.module)
     with torch.no_grad():
         functional_call(old, {f"graph.{name}": state[name] for name in names & state.keys()}, _clone(given))
         new(*_clone(given))
-    for node in graph.graph.nodes:
+    for node in nodes:
         label = groups.labelled.values[node.name]
         twin = rewritten.node_of[node.name]
         if twin == new.failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,16 +63,17 @@ def _bake(part: nn.Module, path: str) -> list[str]:
 def _hooked(part: nn.Module) -> list[str]:
     """Fold `torch.nn.utils.weight_norm` and `spectral_norm`, the pre-forward hooks of old."""
     done = []
-    for key, hook in list(part._forward_pre_hooks.items()):
+    hooks: dict[int, Any] = dict(part._forward_pre_hooks)
+    for key, hook in hooks.items():
         name = getattr(hook, "name", None)
         kind = type(hook).__name__
         if name is None or kind not in ("WeightNorm", "SpectralNorm"):
             continue
         with torch.no_grad():
             if kind == "WeightNorm":
-                value, parts = hook.compute_weight(part), (f"{name}_g", f"{name}_v")
+                value, parts = hook.compute_weight(part), [f"{name}_g", f"{name}_v"]
             else:
-                value, parts = hook.compute_weight(part, do_power_iteration=False), (f"{name}_orig",)
+                value, parts = hook.compute_weight(part, do_power_iteration=False), [f"{name}_orig"]
         grad = any(p.requires_grad for key2 in parts if (p := part._parameters.get(key2)) is not None)
         for old in (*parts, f"{name}_u"):
             part._parameters.pop(old, None)

@@ -82,10 +82,8 @@ def user_line(traceback: TracebackType | None) -> str | None:
     found = None
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if (
-            not code.co_filename.startswith(ours)
-            or ("site-packages" in code.co_filename
-            and "torch" not in code.co_filename)
+        if not code.co_filename.startswith(ours) or (
+            "site-packages" in code.co_filename and "torch" not in code.co_filename
         ):
             text = linecache.getline(code.co_filename, traceback.tb_lineno).strip()
             found = f"{code.co_filename}:{traceback.tb_lineno}, in {code.co_name}: {text}"

@@ -13,7 +13,7 @@ __all__ = ["Traced", "module_path", "op_name"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """A network as a graph. Its parameters are the very tensors of the module it was traced from: never write to them."""
+    """A network as a graph. Its parameters are the very tensors of the module it came from: never write to them."""
 
     graph: fx.GraphModule
     module: nn.Module  # the copy it was traced from, same tensors, in eval mode
@@ -24,9 +24,23 @@ class Traced:
     notes: tuple[str, ...] = ()  # what was specialised or folded, in the user's words
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Every parameter and buffer by name, also those under several names."""
-        named = dict(self.graph.named_parameters(remove_duplicate=False))
-        named.update(self.graph.named_buffers(remove_duplicate=False))
+        """Every parameter, buffer and plain tensor that the graph uses, under each name the module has for it."""
+        named: dict[str, torch.Tensor] = {}
+        for root in (self.graph, self.module):
+            used = {id(tensor) for tensor in named.values()}
+            for name, tensor in (
+                *root.named_parameters(remove_duplicate=False),
+                *root.named_buffers(remove_duplicate=False),
+            ):
+                if root is self.graph or id(tensor) in used:
+                    named.setdefault(name, tensor)
+        for node in self.graph.graph.nodes:
+            if node.op == "get_attr" and str(node.target) not in named:
+                value: Any = self.graph
+                for part in str(node.target).split("."):
+                    value = getattr(value, part)
+                if isinstance(value, torch.Tensor):
+                    named[str(node.target)] = value
         return named
 
 

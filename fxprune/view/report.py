@@ -106,7 +106,7 @@ def make_report(
         notes.append(f"verified at one size only; the model does not run at {refused}")
     return Report(
         model=model,
-        params=(plan.cost.params(everything), plan.cost.params(left)),
+        params=(sum(p.numel() for p in groups.traced.module.parameters()), plan.cost.params(left)),
         macs=(plan.cost.macs(everything), plan.cost.macs(left)),
         macs_at=plan.cost.at,
         groups=rows,
