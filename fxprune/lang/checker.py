@@ -155,8 +155,9 @@ def _repeat(statement: Repeat) -> Iterator[Diagnostic]:
     for value in statement.values:
         try:
             bound = bind(statement.body, statement.variable or "", value)
-        except TypeError as error:
-            found.append(Diagnostic(f"{error}: {written(value)}", statement.span, "give percentages: 70%, 50%"))
+        except TypeError:
+            message = f"`{written(value)}` is not an amount, which `{statement.variable}` stands for"
+            found.append(Diagnostic(message, statement.span, "give percentages: 70%, 50%"))
         else:
             found += [finding for inner in bound for finding in _statement(inner)]
     yield from dict.fromkeys(found)

@@ -96,6 +96,10 @@ class _Gatherer:
                 return
             case tree.Marker() | tree.Clause() | tree.Until() | tree.Multiple():
                 self.clause(item)
+            case tree.Number() if self.selecting and not ("amount" in self.takes and self.before is not None):
+                self.wrong("a layer whose name is a number is quoted", item, f'write "{shown(item)}"')
+                self.target.append(Term("path", shown(item), span=item.span))
+                return
             case tree.Percent() | tree.Ratio() if "amount" in self.takes:
                 self.amount(item)
             case tree.Number() | tree.Bound() if "amount" in self.takes:
@@ -166,7 +170,7 @@ class _Gatherer:
 
     def unseparated(self, left: tree.Item, right: tree.Item) -> None:
         for item in (left, right):
-            meant = nearest(item.text, CLAUSES) if isinstance(item, tree.Word) else None
+            meant = nearest(item.text, CLAUSES, cutoff=0.75) if isinstance(item, tree.Word) else None
             if meant is not None and item.text not in ROLES:  # type: ignore[union-attr]
                 self.wrong(f"`{shown(item)}` is not a word of this language", item, f"did you mean `{meant}`?")
                 return
@@ -205,7 +209,7 @@ def stray(out: Gathered, takes: Collection[str], report: Report) -> None:
         match item:
             case tree.Word(text=word):
                 known = {*CLAUSES, *GRANULARITIES, *ROLES, *ALIASES.values()} & {*takes, *GRANULARITIES, *ROLES}
-                meant = nearest(word, known)
+                meant = nearest(word, known, cutoff=0.75)
                 if meant is not None and meant != word:
                     message = f"`{word}` is not a word of `{out.head}`"
                     hint = f"did you mean `{meant}`?"

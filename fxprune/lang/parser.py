@@ -16,7 +16,7 @@ from fxprune.lang.checker import check
 from fxprune.lang.mistakes import explain
 from fxprune.lang.reader import Reader
 from fxprune.lang.scan import DEEPEST, scan
-from fxprune.lang.variables import lets, substitute
+from fxprune.lang.variables import lets, resolve, substitute
 from fxprune.lang.words import nearest
 from fxprune.source import Source, Span
 
@@ -139,7 +139,7 @@ class _Load:
             if name in self.given:
                 value = self.outside(name, self.given[name])
             else:
-                value = let.value
+                value = resolve(let.value, self.values)
             if value is not None:
                 self.values[name] = value
 

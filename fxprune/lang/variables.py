@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from fxprune.lang import tree
 from fxprune.lang.ast import Amount, KeepCount, Node, Percent, Share, Statement, Value, Variable
 
-__all__ = ["bind", "lets", "substitute"]
+__all__ = ["bind", "lets", "resolve", "substitute"]
 
 T = TypeVar("T")
 FIXED = {"as", "by", "for", "from", "group", "kind", "on", "to", "aggregate", "rounded"}  # clauses that govern names
@@ -69,9 +69,9 @@ def _item(item: tree.Item, values: Mapping[str, tree.Value | None]) -> tree.Item
         case tree.Duration(count=tree.Word() as count):
             return replace(item, count=cast(tree.Number, _word(count, values)))
         case tree.Let():
-            return replace(item, value=_value(item.value, values))
+            return replace(item, value=values.get(item.name.text) or item.value)  # the command line may have given it
         case tree.Call(arguments=arguments):
-            return replace(item, arguments=tuple(replace(a, value=_value(a.value, values)) for a in arguments))
+            return replace(item, arguments=tuple(replace(a, value=resolve(a.value, values)) for a in arguments))
         case _:
             return item
 
@@ -83,12 +83,13 @@ def _word(word: tree.Word, values: Mapping[str, tree.Value | None]) -> tree.Valu
     return tree.Bound(word.text, word.span) if value is None else replace(value, span=word.span)
 
 
-def _value(value: tree.Value, values: Mapping[str, tree.Value | None]) -> tree.Value:
+def resolve(value: tree.Value, values: Mapping[str, tree.Value | None]) -> tree.Value:
+    """A value with the variables in it replaced."""
     match value:
         case tree.Word():
             return _word(value, values)
         case tree.ListOf():
-            return replace(value, values=tuple(_value(inner, values) for inner in value.values))
+            return replace(value, values=tuple(resolve(inner, values) for inner in value.values))
         case _:
             return value
 

@@ -303,15 +303,15 @@ ALIASES = {  # what people write who know another tool
 }
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, or None."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known word that was probably meant, or None; `cutoff` is how alike two words must be, in [0, 1]."""
     known = sorted(known)
     lower = word.lower()
     if lower in known:
         return lower
     if ALIASES.get(lower) in known:
         return ALIASES[lower]
-    if len(lower) < 3:  # two letters are near to everything
+    if len(lower) < 2:  # one letter is near to everything
         return None
-    close = get_close_matches(lower, known, n=1, cutoff=0.6)
+    close = get_close_matches(lower, known, n=1, cutoff=cutoff if len(lower) > 2 else max(cutoff, 0.75))
     return close[0] if close else None

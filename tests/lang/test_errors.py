@@ -12,7 +12,7 @@ import pytest
 
 from fxprune.errors import SpecError
 from fxprune.lang import parse
-from fxprune.lang.mistakes import FORESEEN, Foreseen
+from fxprune.lang.foreseen import FORESEEN, Foreseen
 
 GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.txt"))
 RULE = "\n" + "-" * 80 + "\n"
