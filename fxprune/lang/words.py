@@ -78,9 +78,11 @@ CLAUSES = {
     "except": ("layers left out of the selection before it", "except body.0"),
     "for": ("how long", "for 17260 steps"),
     "from": ("the file with the weights", 'from "edsr.safetensors"'),
+    "group": ("the groups of this name, in a selection", "in group stage1"),
     "globally": ("all groups are ranked in one list; otherwise each by itself", "globally"),
     "in": ("only these layers", "in body.**"),
     "keep": ("the share or the number that stays", "keep 32"),
+    "kind": ("the layers of this class, in a selection", "in kind Conv2d"),
     "multiple": ("what stays is rounded up to such a multiple", "multiple of 8"),
     "on": ("which parameters it works on", "on scale"),
     "per layer": ("each group or layer is ranked by itself; the default", "per layer"),
@@ -252,11 +254,34 @@ FORMATS = {
     "safetensors": "model.safetensors, the weights",
 }
 
-GRANULARITIES = ("filters", "kernels", "weights")
-METRICS = ("macs", "params")
-NORMS = ("exact", "native")
-ROLES = ("constrained", "first", "free", "last")
-ROUNDINGS = ("down", "nearest", "up")
+GRANULARITIES = {
+    "filters": "whole output channels, with all that hangs on them; the default",
+    "kernels": "single two-dimensional kernels, one per pair of output and input channel",
+    "weights": "single weights",
+}
+
+METRICS = {
+    "macs": "multiplications of all layers for one output image, bias not counted",
+    "params": "parameters",
+}
+
+NORMS = {
+    "exact": "norms over channels keep the statistics of the original; the default",
+    "native": "norms over channels run the stock kernel on what is left; the output changes slightly",
+}
+
+ROLES = {
+    "constrained": "groups with several producers tied together",
+    "first": "the first layer with weights",
+    "free": "groups with one producer",
+    "last": "the last layer with weights",
+}
+
+ROUNDINGS = {
+    "down": "fewer units are removed",
+    "nearest": "half a unit counts as one",
+    "up": "more units are removed; the default",
+}
 
 ALIASES = {  # what people write who know another tool
     "abs": "magnitude",
