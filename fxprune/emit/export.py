@@ -8,7 +8,7 @@ import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,16 +66,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def sized(example: tuple[Any, ...], size: tuple[int, int] | None, batch: int | None) -> tuple[Any, ...]:
-    """The example with each image input at another size (a pair of factors) and batch, filled with noise."""
+def sized(example: tuple[Any, ...], shape: Callable[[int, int, int], tuple[int, int, int]]) -> tuple[Any, ...]:
+    """The example filled with noise, each image of another batch, height and width: `shape` of those it has."""
     generator = torch.Generator().manual_seed(0)
 
     def change(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or value.dim() != 4:
             return value
-        n, c, h, w = value.shape
-        shape = (batch or n, c, h * (size or (1, 1))[0], w * (size or (1, 1))[1])
-        return torch.rand(shape, generator=generator).to(value.dtype)
+        n, h, w = shape(value.shape[0], value.shape[2], value.shape[3])
+        return torch.rand((n, value.shape[1], h, w), generator=generator).to(value.dtype)
 
     return tuple(pytree.tree_map(change, example))
 
@@ -93,7 +92,7 @@ def trace(module: nn.Module, example: tuple[Any, ...], batch_free: bool) -> Expo
             return {}
         return {axis: Dim.AUTO for axis in AXES if axis or batch_free}
 
-    inputs = sized(example, None, 2 if batch_free else None)
+    inputs = sized(example, lambda n, h, w: (2 * n if batch_free else n, h, w))
     shapes = pytree.tree_map(dims, inputs)
     return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
 
@@ -129,19 +128,18 @@ def archive(program: ExportedProgram) -> bytes:
     return data
 
 
-def compared(program: ExportedProgram, module: nn.Module, example: tuple[Any, ...]) -> float:
-    """The largest absolute difference between program and module, 0 for equal and inf where shapes differ."""
+def compared(program: ExportedProgram, module: nn.Module, example: tuple[Any, ...]) -> tuple[float, float]:
+    """The largest absolute difference between program and module, inf where shapes differ, and the largest output."""
     inputs = [pytree.tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, example) for _ in range(2)]
     with torch.no_grad():
-        ours = pytree.tree_leaves(program.module()(*inputs[0]))
         theirs = pytree.tree_leaves(module(*inputs[1]))
-    worst = 0.0
+        ours = pytree.tree_leaves(program.module()(*inputs[0]))
+    off, scale = 0.0, 0.0
     for one, other in zip(ours, theirs, strict=True):
         if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-            if one.shape != other.shape:
-                return float("inf")
-            worst = max(worst, difference(one, other))
-    return worst
+            off = max(off, difference(one, other) if one.shape == other.shape else torch.inf)
+            scale = max(scale, largest(other))
+    return off, scale
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -157,21 +155,44 @@ def largest(tensor: torch.Tensor) -> float:
     return float(sizes[sizes.isfinite()].max()) if bool(sizes.isfinite().any()) else 0.0
 
 
-def other_size(example: tuple[Any, ...], free: tuple[str, ...]) -> tuple[Any, ...]:
-    """An example of another size, not square: multiples of the first one's, which suit every model."""
-    image = next((v for v in pytree.tree_leaves(example) if isinstance(v, torch.Tensor) and v.dim() == 4), None)
-    if image is None or not free:
-        return example
-    high, wide = (2 if "H" in free else 1), (3 if "W" in free else 1)
-    if image.shape[2] * high == image.shape[3] * wide:
-        high, wide = (3 if "H" in free else 1), (2 if "W" in free else 1)
-    return sized(example, (high, wide), 3 if "N" in free else None)
+def other_sizes(example: tuple[Any, ...], free: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """Examples of other sizes, not square where free: a small one, and multiples of the first for choosy models."""
+
+    def shape(height: int, width: int) -> Callable[[int, int, int], tuple[int, int, int]]:
+        return lambda n, h, w: (n, height if "H" in free else h, width if "W" in free else w)
+
+    def multiple(n: int, h: int, w: int) -> tuple[int, int, int]:
+        high, wide = (2, 3) if 2 * h != 3 * w else (3, 2)
+        return n, high * h if "H" in free else h, wide * w if "W" in free else w
+
+    yield sized(example, shape(16, 24))
+    yield sized(example, multiple)
+
+
+def attempt(module: nn.Module, example: tuple[Any, ...], batch_free: bool, tolerance: float) -> Exported:
+    """Export, and compare at another size.
+
+    Raises:
+        Exception: whatever torch raises for a model that it cannot take.
+    """
+    program = trace(module, example, batch_free)
+    free = free_axes(program)
+    data = archive(program)
+    first, second = other_sizes(example, free)
+    try:
+        off, scale = compared(program, module, first)
+    except Exception:  # a size that the model itself does not take
+        off, scale = compared(program, module, second)
+    if off > tolerance * scale:
+        raise ValueError(f"the exported program differs by {off:.3g} at another size")
+    fixed = [name for name in AXES.values() if name not in free]
+    return Exported(free, f"{', '.join(fixed)} fixed to the example's" if fixed else None, off, data)
 
 
 def export_bytes(module: nn.Module, example: tuple[Any, ...], *, tolerance: float = 1e-5) -> Exported:
     """Export with batch, height and width free, or with as much of that as the model allows; never raises for a model.
 
-    The program is compared with the module at a second size, not square and with another batch where those are free.
+    The program is compared with the module at a second size, not square and of the example's batch.
 
     Args:
         module: on the CPU; it is exported as it is in evaluation mode, and given back in its own.
@@ -182,28 +203,10 @@ def export_bytes(module: nn.Module, example: tuple[Any, ...], *, tolerance: floa
     with quiet(), evaluating(module):
         for batch_free in (True, False):
             try:
-                program = trace(module, example, batch_free)
-                free = free_axes(program)
-                data = archive(program)
-                probe = other_size(example, free)
-                off = compared(program, module, probe)
-                with torch.no_grad():
-                    outputs = pytree.tree_leaves(module(*pytree.tree_map(copied, probe)))
+                return attempt(module, example, batch_free, tolerance)
             except Exception as error:  # a model that torch.export cannot take is a fact to report, whatever it raises
                 notes.append(in_words(error))
-                continue
-            scale = max((largest(t) for t in outputs if isinstance(t, torch.Tensor)), default=0.0)
-            if off > tolerance * scale:
-                notes.append(f"the exported program differs by {off:.3g} at another size")
-                continue
-            fixed = [name for name in AXES.values() if name not in free]
-            note = f"{', '.join(fixed)} fixed to the example's" if fixed else None
-            return Exported(free, note, off, data)
     return Exported(note=f"torch.export cannot take this model: {notes[0]}")
-
-
-def copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def in_words(error: Exception) -> str:

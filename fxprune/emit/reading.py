@@ -161,7 +161,7 @@ class Reader:
                 signature.append(f"{node.target}{default}")
             elif node.op == "output":
                 nodes.append(self.result(node))
-            elif node.op != "get_attr":
+            elif node.op != "get_attr" and (node.users or node.target not in (getattr, operator.getitem)):
                 out = number if node.users else None
                 nodes.append(Stmt(self.merged(self.expression(node)), out, *hint(node)))
         helpers = tuple(self.helpers[name] for name in sorted(self.helpers))
