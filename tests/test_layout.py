@@ -14,6 +14,7 @@ PACKAGE = ROOT / "fxprune"
 FLOORS = (
     "source",
     "errors",
+    "internals",
     "lang",
     "zoo",
     "models",
@@ -27,6 +28,7 @@ FLOORS = (
     "emit",
     "pipeline",
     "__init__",
+    "job",
     "cli",
     "__main__",
 )

@@ -1,0 +1,309 @@
+"""The command line: arguments in, what was done on the screen, an exit code out. The only place that prints or exits.
+
+Exit codes: 0 done; 1 a mistake of the user's, told in a few lines on stderr; 2 a command that is not written right;
+70 a fault of ours, with its traceback; 130 interrupted. Results go to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fxprune import __version__
+from fxprune.errors import FxpruneError
+
+if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
+    from fxprune.job import Job, Network
+
+__all__ = ["front", "main"]
+
+MISTAKE, USAGE, FAULT, INTERRUPTED = 1, 2, 70, 130
+
+
+class Front(click.Group):
+    """The commands; whatever goes wrong in one becomes a message and an exit code here."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit."""
+        args = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            done = super().main(args, *rest, **extra)
+            code = done if isinstance(done, int) else 0
+        except FxpruneError as error:
+            code = told(str(error), MISTAKE, args, error)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code if error.exit_code != 1 else USAGE
+        except (click.Abort, KeyboardInterrupt):
+            code = told("interrupted", INTERRUPTED, args)
+        except Exception as error:
+            traceback.print_exc()
+            last = "this is a fault of fxprune, not yours: please report it with the lines above"
+            code = told(last, FAULT, args, error)
+        sys.exit(code)
+
+
+def told(message: str, code: int, args: Sequence[str], error: Exception | None = None) -> int:
+    """Print a message on stderr; with --json also an object on stdout. Returns the exit code."""
+    click.echo(message, err=True)
+    if "--json" in args:
+        kind = type(error).__name__ if error else "Interrupted"
+        found: list[dict[str, object]] = [{"message": message, "hint": None, "where": None}]
+        if isinstance(error, FxpruneError):
+            found = [{"message": d.message, "hint": d.hint, "where": _where(d.span)} for d in error.diagnostics]
+        printed({"error": {"kind": kind, "text": message, "exit_code": code, "findings": found}})
+    return code
+
+
+def _where(span: Any) -> str | None:
+    if span is None:
+        return None
+    line, column = span.source.position(span.start)
+    return f"{span.source.name}:{line}:{column}"
+
+
+def printed(value: object) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@click.group(cls=Front, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="fxprune %(version)s")
+def front() -> None:
+    """Prune super-resolution networks as a short spec says, and prove the result.
+
+    \b
+    SPEC   a .prune file, - for stdin, or the text itself: 'cut filters 50% by l1'
+    MODEL  model.py, model.py:factory, package.module:factory or zoo:edsr
+    """
+
+
+Command = Callable[..., Any]
+Watch = Callable[[str, float], None]
+
+
+def with_model(command: Command) -> Command:
+    """The options of every command that builds a network."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, on stdout."),
+        click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu, cuda, cuda:1 …"),
+        click.option("--input", "shape", metavar="SHAPE", help="Shape of an example input, such as 1x3x48x48."),
+        click.option("--weights", metavar="FILE", help="Weights: .safetensors, .pth, .pt, .ckpt or .bin."),
+        click.option(
+            "--set",
+            "pairs",
+            metavar="NAME=VALUE",
+            multiple=True,
+            help="A variable of the spec, or an argument of the model's constructor. May be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@front.command("compile", short_help="Cut MODEL as SPEC says, prove and write it.")
+@click.argument("spec")
+@click.argument("model", required=False)
+@click.option("-o", "--out", metavar="OUT", help="Output folder.  [default: out/SPEC-MODEL]")
+@with_model
+def compile_(
+    spec: str, model: str | None, out: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Cut MODEL as SPEC says, prove the result, write it to a folder.
+
+    The folder holds model.py and model.safetensors, an exported program, the plan and a report. It is written whole
+    or not at all; a folder that fxprune did not write is left alone. MODEL may be left out where the spec names one.
+    """
+    from fxprune.emit.places import check_out
+    from fxprune.job import default_out
+
+    job, seconds = read(spec, pairs)
+    folder = Path(out) if out else default_out(job.where, model)
+    check_out(folder)
+    with working(as_json) as watch:
+        watch("parse", seconds)
+        network = built(job, model, watch, **given)
+        from fxprune import pipeline
+
+        compiled = pipeline.compile(job.spec, network.module, network.example, name=network.title, watch=watch)
+        with timed(watch, "write"):
+            saved = compiled.save(folder)
+    if as_json:
+        printed({"out": str(folder), "files": list(saved.files), **compiled.report.to_json()})
+        return
+    from fxprune.view.terminal import changes, facts, show
+
+    more = {"files": f"{folder}: {', '.join(saved.files)}", "load": loading(folder, saved.files)}
+    show("", changes(compiled.report), "", facts(compiled.report, more))
+
+
+@front.command(short_help="Look for mistakes in SPEC; say what it would cut.")
+@click.argument("spec")
+@click.argument("model", required=False)
+@with_model
+def check(spec: str, model: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Look for mistakes in SPEC; with a model, say what it would cut, without cutting.
+
+    The model is MODEL, or the one that the spec names.
+    """
+    job, seconds = read(spec, pairs, model)
+    if not model and not job.names_model:
+        if as_json:
+            printed({"spec": job.name, "mistakes": 0, "statements": len(list(job.spec))})
+        else:
+            click.echo(f"{job.name}: no mistakes")
+        return
+    with working(as_json, dry=True) as watch:
+        watch("parse", seconds)
+        network = built(job, model, watch, **given)
+        from fxprune import pipeline
+        from fxprune.view import make_report
+
+        with timed(watch, "plan"):
+            plan = pipeline.plan(job.spec, network.module, network.example)
+            report = make_report(network.title, plan, None)
+    from fxprune.view.terminal import changes, facts, show
+
+    if as_json:
+        printed(report.to_json())
+    else:
+        show("", changes(report), "", facts(report, {"": "nothing was cut or written"}))
+
+
+@front.command(short_help="List which channels are tied together.")
+@click.argument("model")
+@click.option("-o", "--out", metavar="FILE", help="Write the groups to a file instead: .json.")
+@with_model
+def groups(model: str, out: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """List which channels of MODEL are tied together, and why some cannot be cut."""
+    from fxprune.emit.places import write_file
+    from fxprune.job import load_network, settings
+
+    with working(as_json, quiet=True):
+        network = load_network(model, settings(pairs), **given)
+        from fxprune import pipeline
+        from fxprune.view.listing import listing_json
+        from fxprune.view.terminal import show, summary, tree
+
+        found = pipeline.analyze(network.module, network.example)
+    if out:
+        write_file(Path(out), {".json": lambda: json.dumps(listing_json(found, network.title), indent=2) + "\n"})
+    if as_json:
+        printed(listing_json(found, network.title))
+    elif out:
+        click.echo(f"{out}: {summary(found)}")
+    else:
+        show(tree(found), "", f"{network.title}: {summary(found)}")
+
+
+@front.command(short_help="Lay out SPEC in the canonical way.")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit with 1 if a file would change.")
+@click.option("--diff", is_flag=True, help="Change nothing; print what would change.")
+def fmt(specs: tuple[str, ...], only_check: bool, diff: bool) -> int:
+    """Lay out each SPEC in the one canonical way, in place; - reads stdin and prints."""
+    from fxprune.emit.places import replace_file
+    from fxprune.lang import format_spec
+
+    wrong = differ = 0
+    for name in specs:
+        try:
+            job, _ = read(name, only_files=True)
+            old, new = job.text, format_spec(job.spec)
+            if old != new and not only_check and not diff and isinstance(job.where, Path):
+                replace_file(job.where, new)
+        except FxpruneError as error:
+            wrong = told(str(error), MISTAKE, ())
+            continue
+        if name == "-" and not only_check and not diff:
+            click.echo(new, nl=False)
+        elif old != new:
+            differ = 1
+            if diff:
+                lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), job.name, job.name)
+                click.echo("".join(lines), nl=False)
+            else:
+                click.echo(f"{job.name}: {'would change' if only_check else 'formatted'}")
+    return wrong or (differ if only_check else 0)
+
+
+@front.command(short_help="List the networks that come along.")
+@click.argument("name", required=False)
+def zoo(name: str | None) -> None:
+    """List the networks of the zoo; with NAME, the arguments of one."""
+    from fxprune.view.catalogue import arguments, catalogue
+    from fxprune.view.terminal import show
+
+    show(arguments(name) if name else catalogue())
+
+
+def read(
+    spec: str, pairs: Sequence[str] = (), model: str | None = "", *, only_files: bool = False
+) -> tuple[Job, float]:
+    """A spec, read and checked, and how many seconds that took; stdin is read here."""
+    from fxprune.job import place, read_job
+
+    stdin = click.get_binary_stream("stdin").read() if spec == "-" else None
+    start = time.perf_counter()
+    job = read_job(place(spec, stdin, only_files=only_files), pairs, alone=model is None)
+    return job, time.perf_counter() - start
+
+
+def built(job: Job, model: str | None, watch: Watch, **given: Any) -> Network:
+    """The network that a command names, or its spec."""
+    from fxprune.job import load_network
+
+    with timed(watch, "model"):
+        network = load_network(model, job.settings, spec=job.spec, folder=job.folder, **given)
+    if model and job.names_model:
+        click.echo(f"note     {model} takes the place of the spec's own model", err=True)
+    return network
+
+
+@contextlib.contextmanager
+def working(as_json: bool, *, dry: bool = False, quiet: bool = False) -> Iterator[Watch]:
+    """What runs inside may print: it goes to stderr, so that stdout holds results alone. Yields what shows stages."""
+    from fxprune.view.terminal import Stages
+
+    with contextlib.redirect_stdout(sys.stderr), Stages(dry=dry, quiet=quiet) as stages:
+        yield stages
+
+
+@contextlib.contextmanager
+def timed(watch: Watch, stage: str) -> Iterator[None]:
+    """Tell how long a stage took."""
+    start = time.perf_counter()
+    yield
+    watch(stage, time.perf_counter() - start)
+
+
+def loading(folder: Path, files: Sequence[str]) -> str:
+    """How to load what was written."""
+    if "model.py" in files:
+        return f'fxprune.load("{folder}"); without fxprune, in that folder: import model; model.load()'
+    if "model.pt2" in files:
+        return f'torch.export.load("{folder / "model.pt2"}").module()'
+    return "nothing: the spec asks for no such file (emit)"
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Stop as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """The entry point: `fxprune` and `python -m fxprune`."""
+    # A request to end is treated as Ctrl-C, so that what is half written is cleared away.
+    signal.signal(signal.SIGTERM, interrupt)
+    front.main(prog_name="fxprune")
