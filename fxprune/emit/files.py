@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -128,11 +129,11 @@ def on_cpu(module: fx.GraphModule, inputs: tuple[Any, ...]) -> tuple[nn.Module, 
     moved = on_cpu_inputs(inputs)
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return module, moved
-    copy = fx.GraphModule(module, module.graph)
-    return copy.cpu(), moved
+    return copy.deepcopy(module).cpu(), moved
 
 
 def on_cpu_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs with every tensor on the CPU."""
     return tuple(pytree.tree_map(lambda v: v.cpu() if isinstance(v, torch.Tensor) else v, inputs))
 
 
