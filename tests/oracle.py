@@ -1,0 +1,90 @@
+"""original + `kept` + compact network → how far masked and compact are apart; shares no code with fxprune."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, remove_weight_norm
+from torch.utils import _pytree as pytree
+
+__all__ = ["LIMIT", "LIMIT_64", "assert_exact", "distance", "exact", "masked"]
+
+LIMIT = 1e-5  # largest difference allowed in float32, relative to the largest output
+LIMIT_64 = 1e-9  # and in float64, where rounding is no excuse
+
+Kept = Mapping[str, Mapping[int, Sequence[int]]]
+
+
+def masked(original: nn.Module, kept: Kept) -> nn.Module:
+    """A copy of the original, in eval mode, with zeros wherever an index is not among those kept."""
+    net = copy.deepcopy(original).eval()
+    for part in net.modules():
+        if parametrize.is_parametrized(part):
+            # torch takes the property off the class, which copies share
+            part.__class__ = type(type(part).__name__, type(part).__bases__, dict(vars(type(part))))
+            for name in list(part.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(part, name)
+        if any(type(hook).__name__ == "WeightNorm" for hook in part._forward_pre_hooks.values()):
+            remove_weight_norm(part)
+    with torch.no_grad():
+        for name, dims in kept.items():
+            tensor = _fetch(net, name)
+            for dim, indices in dims.items():
+                gone = sorted(set(range(tensor.shape[dim])) - set(indices))
+                tensor[(slice(None),) * dim + (gone,)] = 0
+    return net
+
+
+def _fetch(net: Any, name: str) -> torch.Tensor:
+    for part in name.split("."):
+        net = getattr(net, part)
+    return net
+
+
+def distance(want: nn.Module, got: nn.Module, inputs: tuple[Any, ...]) -> float:
+    """Largest difference between two networks' outputs over the largest output of the first; inf if they don't fit."""
+    with torch.no_grad():
+        a, b = (pytree.tree_leaves(net(*copy.deepcopy(inputs))) for net in (want, got))
+    if len(a) != len(b):
+        return float("inf")
+    worst = 0.0
+    for x, y in zip(a, b, strict=True):
+        if not isinstance(x, torch.Tensor):
+            if x != y:
+                return float("inf")
+            continue
+        if x.shape != y.shape or not torch.equal(x.isfinite(), y.isfinite()):
+            return float("inf")
+        x, y = x[x.isfinite()].double(), y[y.isfinite()].double()
+        if x.numel():
+            worst = max(worst, float((x - y).abs().max() / x.abs().max().clamp_min(1e-30)))
+    return worst
+
+
+def exact(original: nn.Module, kept: Kept, compact: nn.Module, inputs: tuple[Any, ...]) -> tuple[bool, float]:
+    """Whether masked and compact agree, and how far they are apart in the precision that decided.
+
+    Float32 decides when it agrees. Where it does not, the same comparison in float64 tells rounding from a wrong cut.
+    """
+    want, got = masked(original, kept), copy.deepcopy(compact).eval()
+    apart = distance(want, got, inputs)
+    if apart <= LIMIT:
+        return True, apart
+    apart = distance(want.double(), got.double(), pytree.tree_map(_double, inputs))
+    return apart <= LIMIT_64, apart
+
+
+def _double(value: Any) -> Any:
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def assert_exact(original: nn.Module, kept: Kept, compact: nn.Module, *shapes: tuple[int, ...]) -> None:
+    """Masked and compact agree on images of these shapes."""
+    assert shapes
+    for k, shape in enumerate(shapes):
+        same, apart = exact(original, kept, compact, (torch.rand(shape, generator=torch.Generator().manual_seed(k)),))
+        assert same, f"masked and compact are {apart:.3g} apart at {shape}"
