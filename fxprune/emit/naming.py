@@ -54,7 +54,11 @@ def put(outer: Expr, place: int, inner: Expr) -> Expr:
 def length(expr: Expr) -> int:
     """About how long an expression is, once its values have names."""
     sizes = (
-        len(p) if isinstance(p, str) else 3 if isinstance(p, Use) else 5 + sum(len(str(q)) + 1 for q in p.path[-2:])
+        len(p)
+        if isinstance(p, str)
+        else 3
+        if isinstance(p, Use)
+        else 5 + sum(len(q) + 1 for q in p.path[-2:] if isinstance(q, str))
         for p in expr.parts
     )
     return sum(sizes)
