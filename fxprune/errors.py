@@ -76,7 +76,7 @@ class FxpruneError(Exception):
     @staticmethod
     def text(diagnostics: Sequence[Diagnostic]) -> str:
         """The diagnostics as shown to a user, in source order, a blank line between."""
-        ordered = sorted(diagnostics, key=lambda d: d.span.start if d.span else -1)
+        ordered = sorted(diagnostics, key=lambda d: (d.span.source.name, d.span.start) if d.span else ("", -1))
         return "\n\n".join(str(d) for d in ordered)
 
 

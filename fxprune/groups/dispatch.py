@@ -1,4 +1,4 @@
-"""Runs a graph once without arithmetic and lets the rules label every value. torch's private modules end here."""
+"""Runs a graph once without arithmetic and lets the rules label every value."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils.flop_counter import flop_registry
 
 from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.op import Op
+from fxprune.internals import TorchDispatchMode, fake_like, fake_mode, macs, real_arithmetic, shell
 from fxprune.trace import Traced, module_path, op_name
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
@@ -52,6 +50,7 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.mends = mends
         self.ties = Ties()
         self.place = Place("", "", "")
+        self.plain = False  # the node has no parameters of its own
         self.needs: dict[str, set[str]] = {}
         self.dirty: set[int] = set()  # storages overwritten with something that may not be zero
 
@@ -61,8 +60,9 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
         flat = tuple(t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
         if func.namespace == "aten" and flat:
             op = Op(func, _bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
-            op.macs = _macs(func, args, kwargs, out)
-            with _disable_current_modes():  # or the integers that rules compute with would be fake too
+            op.macs = macs(func, args, kwargs, out)
+            op.plain = self.plain
+            with real_arithmetic():  # or the integers that rules compute with would be fake too
                 found = rules.find(func)(op)
             for tensor, labels in zip(flat, found, strict=True):
                 self.write(tensor, labels, bool(func._schema.is_mutable))
@@ -102,9 +102,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        macs = _macs(func, args, kwargs or {}, out)
-        if macs:
-            self.found.append((self.place.node, macs))
+        count = macs(func, args, kwargs or {}, out)
+        if count:
+            self.found.append((self.place.node, count))
         return out
 
 
@@ -127,17 +127,15 @@ class _Runner(fx.Interpreter):
     def _shell(self, real: Any) -> Any:
         if isinstance(real, torch.Tensor):
             return self.fakes.get(id(real), real)
-        if not isinstance(real, nn.Module):
-            return real
-        shell = real.__class__.__new__(real.__class__)
-        shell.__dict__ = dict(real.__dict__)
-        for kind in ("_parameters", "_buffers", "_modules"):
-            shell.__dict__[kind] = {k: v if v is None else self._shell(v) for k, v in real.__dict__[kind].items()}
-        return shell
+        return shell(real, lambda t: self.fakes.get(id(t), t)) if isinstance(real, nn.Module) else real
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, telling the rules where they are."""
         self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
+        if isinstance(self.mode, _Rules):
+            self.mode.plain = n.op != "call_module" or not any(
+                True for _ in self.module.get_submodule(str(n.target)).parameters()
+            )
         out = super().run_node(n)
         if isinstance(self.mode, _Rules):
             read = self.mode.read
@@ -155,7 +153,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     Raises:
         InputError: the example does not fit the network; names the line and the op.
     """
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = fake_mode()
     mode = _Rules(mends)
     tensors = traced.tensors()
     names: dict[str, Labels] = {}
@@ -164,7 +162,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     start = FIXED + 1
     for name, tensor in tensors.items():
         if id(tensor) not in fakes:
-            fakes[id(tensor)] = _fake(tensor, fake)
+            fakes[id(tensor)] = fake_like(tensor, fake)
             labels, _ = fresh(tuple(tensor.shape), start)
             for dim, axis in enumerate(labels.axes):
                 if axis is not None:
@@ -173,28 +171,27 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
             fakes[id(tensor)]._fxprune = labels  # type: ignore[attr-defined]
         names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
     runner = _Runner(traced.graph, fakes, mode)
-    inputs = [_fake(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
+    inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
     with torch.no_grad(), fake, mode:
         runner.run(*inputs, enable_io_processing=False)
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
     return Labelled(names, tensors, tuple(owners), start, runner.values, needs, mode.ties)
 
 
+def _bare(layer: nn.Module) -> bool:
+    """Has it no parameters of its own?"""
+    return next(layer.parameters(), None) is None
+
+
 def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]]:
     """(fx node, multiply-accumulates) of every op that has some, in order, for inputs like `example`; no arithmetic."""
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = fake_mode()
     mode = _Counter()
-    fakes = {id(tensor): _fake(tensor, fake) for tensor in traced.tensors().values()}
-    inputs = [_fake(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
+    fakes = {id(tensor): fake_like(tensor, fake) for tensor in traced.tensors().values()}
+    inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
     with torch.no_grad(), fake, mode:
         _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
     return mode.found
-
-
-def _fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """No memory, no arithmetic: a tensor of the same shape, strides, type and device."""
-    with mode:
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
 
 
 def _bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -206,9 +203,3 @@ def _bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         else:
             bound[argument.name] = kwargs.get(argument.name, argument.default_value)
     return bound
-
-
-def _macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:
-    """Multiply-accumulates by torch's own counter: half its FLOPs."""
-    formula = flop_registry.get(func.overloadpacket)
-    return int(formula(*args, **kwargs, out_val=out)) // 2 if formula is not None else 0

@@ -24,10 +24,11 @@ class Axis:
 
     ids: Ids  # one id per coordinate; an id may appear several times
     zero: bool  # the slice at a removed coordinate is exactly zero in the masked network
+    alike: bool = False  # not zero, but the same at every removed coordinate, and made by elementwise ops from zeros
 
     def take(self, positions: Ids) -> Axis:
         """The axis after its coordinates were moved; position -1 holds a constant, which must exist."""
-        return Axis(np.where(positions < 0, FIXED, self.ids[positions]), self.zero)
+        return Axis(np.where(positions < 0, FIXED, self.ids[positions]), self.zero, self.alike)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +73,11 @@ class Protection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Count:
-    """One contraction's multiply-accumulates: `macs` divided by the sizes of its labelled letters."""
+    """One product's multiply-accumulates, in equal parts; each part shrinks with what lives of its letters."""
 
     node: str
     macs: int  # with every coordinate present
-    letters: tuple[Ids, ...]  # the labelled dimensions whose product the count is proportional to
+    parts: tuple[tuple[Ids, ...], ...]  # for each part, the labelled dimensions whose product it is proportional to
 
 
 @dataclass(slots=True)

@@ -17,13 +17,15 @@ __all__ = ["move"]
 _known: dict[Any, tuple[Route, ...]] = {}
 
 
-def move(op: Op, **literals: Any) -> list[Labels]:
+def move(op: Op, labels: Labels | None = None, **literals: Any) -> list[Labels]:
     """Labels of each output of an op that copies numbers without mixing them.
 
-    `literals` overrides arguments while positions are moved (0 stands for "a constant").
+    Args:
+        labels: of the moved tensor, where a rule knows better than its own.
+        literals: overrides arguments while positions are moved (0 stands for "a constant").
     """
     moved = op.tensors()[0]
-    labels = op.lookup(moved)
+    labels = labels or op.lookup(moved)
     if labels.bare:
         return [Labels((None,) * out.dim(), labels.weight) for out in op.outputs]
     key = (op.signature(), tuple(sorted(literals.items())))
@@ -76,6 +78,7 @@ def _land(op: Op, labels: Labels, route: Route) -> Labels:
 
 def _arrive(op: Op, axis: Axis, route: Route, landing: Landing) -> tuple[int, Axis] | None:
     """The output dimension that stays prunable, and its axis; ties along the others."""
+    axis = Axis(axis.ids, axis.zero)  # a removed channel is found again by elementwise ops only
     if len(landing.axes) == 1:
         return landing.axes[0], axis.take(landing.positions)
     keep = route.keeper(landing)

@@ -26,6 +26,7 @@ class Op:
     lookup: Callable[[torch.Tensor], Labels]
     mends: Callable[[str], bool]  # can the rewrite keep this kind of reduction exact at this node?
     macs: int = 0  # multiply-accumulates of this call
+    plain: bool = False  # the fx node can be run again on a single removed channel: it has no parameters of its own
 
     @property
     def name(self) -> str:
@@ -60,12 +61,15 @@ class Op:
         for axis in labels.axes if labels else ():
             self.fix(axis, reason)
 
-    def join(self, axes: Sequence[tuple[Axis | None, int]], zero: bool | None = None) -> Axis | None:
+    def join(
+        self, axes: Sequence[tuple[Axis | None, int]], zero: bool | None = None, alike: bool = False
+    ) -> Axis | None:
         """Dimensions that are aligned coordinate by coordinate: one axis for all of them.
 
         Args:
             axes: (axis, size) of each; sizes are equal, or 1 where the op broadcasts.
             zero: the flag of the result; by default that of the first labelled axis.
+            alike: the other flag of the result.
         """
         size = max(size for _, size in axes)
         labelled: list[Axis] = []
@@ -86,15 +90,18 @@ class Op:
         first = labelled[0]
         for other in labelled[1:]:
             self.tie(first.ids, other.ids)
-        return Axis(first.ids, first.zero if zero is None else zero)
+        return Axis(first.ids, first.zero if zero is None else zero, alike)
 
     def vanish(self, axis: Axis | None, kind: str) -> None:
         """A dimension that is reduced away.
 
         Law: leaving removed coordinates out is exact if they hold exact zeros and the reduction ignores zeros
-        (`kind` "sum") or the rewrite can make up for their number (any other kind, where it says so).
+        (`kind` "sum") or the rewrite can make up for their number (any other kind, where it says so); or if they are
+        all alike and the rewrite can add one of them so many times.
         """
         if axis is None:
+            return
+        if axis.alike and self.mends(f"{kind} of alike"):
             return
         if not axis.zero:
             self.fix(axis, f"`{self.place.op}` reduces over it where removed channels would not be zero")
@@ -120,7 +127,9 @@ class Op:
                 axes.append(None)
                 continue
             flags = [axis is not None and axis.zero for axis, _ in aligned]
-            axes.append(self.join(aligned, zero=any(flags) and zero(flags)))
+            stays = any(flags) and zero(flags)
+            alike = self.plain and not stays and all(a is None or a.zero or a.alike for a, _ in aligned)
+            axes.append(self.join(aligned, stays, alike))
         return Labels(tuple(axes), weight=all(lab.weight for lab in labels))
 
     def keeps_zero(self, flags: list[bool]) -> bool:
@@ -146,10 +155,11 @@ class Op:
         """Hashable: the call without the values of its tensors."""
         return self.func, tuple(_freeze(value) for value in self.args.values())
 
-    def count(self, axes: Sequence[Axis]) -> None:
-        """Book this call's multiply-accumulates as proportional to what lives of these axes."""
+    def count(self, *products: Sequence[Axis]) -> None:
+        """Book this call's multiply-accumulates: equal parts, each proportional to what lives of some axes."""
         if self.macs:
-            self.ties.counts.append(Count(self.place.node, self.macs, tuple(axis.ids for axis in axes)))
+            letters = tuple(tuple(axis.ids for axis in axes) for axes in products)
+            self.ties.counts.append(Count(self.place.node, self.macs, letters))
 
     def contract(self, spec: str, *operands: torch.Tensor | None) -> Labels:
         """A product summed over the letters that vanish, as in einsum; labels of the result.

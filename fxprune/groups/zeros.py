@@ -14,10 +14,13 @@ import torch
 __all__ = ["keeps_zero"]
 
 _SAMPLES = (-1e6, -3.0, -1e-3, 0.0, 1e-3, 0.7, 3.0, 1e6)
+_DIVIDES = ("div", "div_", "true_divide", "floor_divide", "fmod", "remainder")  # a masked network divides by no zero
 _known: dict[Any, bool] = {}
 
 
 class _Call(Protocol):
+    @property
+    def name(self) -> str: ...
     def tensors(self) -> list[torch.Tensor]: ...
     def signature(self) -> Any: ...
     def rerun(self, replace: Callable[[torch.Tensor], torch.Tensor]) -> Any: ...
@@ -43,6 +46,8 @@ def _experiment(call: _Call, zero: list[bool]) -> bool:
         k = next(waiting)
         shape = [len(_SAMPLES) if k == other else 1 for other in range(count)]
         values = torch.zeros(len(_SAMPLES)) if zero[k] else torch.tensor(_SAMPLES)
+        if k > 0 and call.name in _DIVIDES:
+            values[values == 0] = 1.0
         return values.to(tensor.dtype).reshape(shape).expand([len(_SAMPLES)] * count).clone()
 
     try:

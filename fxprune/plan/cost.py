@@ -42,17 +42,17 @@ class Cost:
 
     def macs(self, alive: NDArray[np.bool_]) -> int:
         """Multiply-accumulates of one image: half of what `torch.utils.flop_counter` counts."""
-        total = 0
+        total = Fraction(0)
         lived: dict[int, Fraction] = {}
         for count in self.counts:
-            share = Fraction(count.macs)
-            for ids in count.letters:
-                key = id(ids)
-                if key not in lived:
-                    lived[key] = Fraction(int(alive[ids].sum()), len(ids))
-                share *= lived[key]
-            total += int(share)
-        return total
+            for letters in count.parts:
+                share = Fraction(count.macs, len(count.parts))
+                for ids in letters:
+                    if id(ids) not in lived:
+                        lived[id(ids)] = Fraction(int(alive[ids].sum()), len(ids))
+                    share *= lived[id(ids)]
+                total += share
+        return int(total)
 
     def measure(self, metric: str, removed: Ids) -> int:
         """`params` or `macs` with these units removed."""

@@ -49,6 +49,34 @@ def mean(site: Site, layer: nn.Module | None) -> fx.Node:
     return _after(site.node, operator.mul, share)
 
 
+def mean_of_alike(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The mean over what is left and over as many removed coordinates as there were, all alike."""
+    node = site.node
+    dim = next(d for d in _reduced(site) if site.lives_in[d] is not None)
+    share = site.new_in[dim] / site.old_in[dim]
+    ghost = site.ghost(len(site.old_in) - dim)
+    other = node.graph.node_copy(node, lambda n: ghost if n is node.args[0] else n)
+    left = node.graph.call_function(operator.mul, (node, share))
+    gone = node.graph.call_function(operator.mul, (other, 1 - share))
+    return node.graph.call_function(operator.add, (left, gone))
+
+
+def sum_of_alike(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The sum of what is left and of as many removed coordinates as there were, all alike."""
+    node = site.node
+    dim = next(d for d in _reduced(site) if site.lives_in[d] is not None)
+    ghost = site.ghost(len(site.old_in) - dim)
+    other = node.graph.node_copy(node, lambda n: ghost if n is node.args[0] else n)
+    gone = node.graph.call_function(operator.mul, (other, site.old_in[dim] - site.new_in[dim]))
+    return node.graph.call_function(operator.add, (node, gone))
+
+
+def scale(site: Site, layer: nn.Module | None) -> fx.Node:
+    """Attention's default scale, written down: that of the original width."""
+    site.node.kwargs = {**site.node.kwargs, "scale": site.old_in[-1] ** -0.5}
+    return site.node
+
+
 def extreme(site: Site, layer: nn.Module | None) -> fx.Node:
     """The largest (or smallest) of what is left and of the zeros that went."""
     name = {"amax": "clamp_min", "amin": "clamp_max"}[str(getattr(site.node.target, "__name__", site.node.target))]
@@ -117,6 +145,9 @@ def _instead(node: fx.Node, function: Callable[..., Any], *args: Any) -> fx.Node
 
 
 MENDS: dict[tuple[str, str], Mend] = {
+    ("mean", "mean of alike"): mean_of_alike,
+    ("sum", "sum of alike"): sum_of_alike,
+    ("scaled_dot_product_attention", "scale"): scale,
     ("mean", "mean"): mean,
     ("amax", "max"): extreme,
     ("amin", "min"): extreme,

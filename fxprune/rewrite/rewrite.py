@@ -110,7 +110,22 @@ class _Rewriter:
             return None
         value = self.labelled.values[source.name]
         lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
-        return Site(new, value.shape, self.shape(value), lives, shapes, self.now)
+        return Site(new, value.shape, self.shape(value), lives, shapes, self.now, lambda back: self.ghost(source, back))
+
+    def ghost(self, node: fx.Node, back: int) -> fx.Node:
+        """A node of the compact graph that holds one removed coordinate of a value along a dimension.
+
+        `back` counts dimensions from the last. Zeros are made from the survivors; what is alike is made by the same
+        elementwise ops, from the ghosts of their operands.
+        """
+        value = self.labelled.values[node.name]
+        axis = value.labels.axes[-back] if isinstance(value, Value) and back <= len(value.shape) else None
+        if axis is None:
+            return self.env[node]
+        if axis.zero:
+            one = self.graph.call_method("narrow", (self.env[node], len(value.shape) - back, 0, 1))
+            return self.graph.call_function(torch.zeros_like, (one,))
+        return self.graph.node_copy(node, lambda n: self.ghost(n, back))
 
     def stale(self, node: fx.Node) -> bool:
         """Does an integer argument come from a size that changed?"""
@@ -146,11 +161,9 @@ class _Rewriter:
         path = str(node.target)
         if path in self.layers:
             return
-        channels = (0, 0)
-        if site is not None and site.new_out:
-            at = 1 if len(site.new_in) != len(site.new_out[0]) or len(site.new_in) > 2 else -1
-            channels = (site.new_in[at] if site.new_in else 0, site.new_out[0][at] if site.new_out[0] else 0)
-        self.layers[path] = rebuild(self.old.get_submodule(path), self.tensors, f"{path}.", channels)
+        old = self.old.get_submodule(path)
+        shapes = (site.new_in, site.new_out[0]) if site is not None and site.new_out else None
+        self.layers[path] = rebuild(old, self.tensors, f"{path}.", *shapes) if shapes else old
 
     def attributes(self) -> dict[str, Any]:
         """What the compact graph refers to, by path."""

@@ -5,6 +5,7 @@ Law: an argument that already comes out right is left alone, so what was free (h
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Site:
     lives_in: tuple[Lives | None, ...]  # along each of its dimensions, who lives; None: everybody
     new_out: tuple[tuple[int, ...], ...]  # shape of each output after
     now: Callable[[Any], Any]  # an argument's value in the compact network; for a tensor, its shape
+    ghost: Callable[[int], fx.Node]  # dimension from the last → a removed coordinate of the first tensor argument
 
 
 def _flat_sizes(args: Sequence[Any]) -> tuple[Any, ...]:
@@ -116,7 +118,10 @@ def select(site: Site) -> None:
 
 
 def getitem(site: Site) -> None:
-    """`x[:, a:b]`, `x[:, 3]`: the same channels at their new places; a list of places where a range won't do."""
+    """`x[:, a:b]`, `x[:, 3]`, read or written: the same channels at their new places.
+
+    A list of places stands where a range won't do.
+    """
     node = site.node
     index = node.args[1]
     items = list(index) if isinstance(index, tuple) else [index]
@@ -132,7 +137,7 @@ def getitem(site: Site) -> None:
         if lives is not None:
             items[k] = _index(site, item, lives)
         dim += 1
-    node.args = (node.args[0], tuple(items) if isinstance(index, tuple) else items[0])
+    node.args = (node.args[0], tuple(items) if isinstance(index, tuple) else items[0], *node.args[2:])
 
 
 def _index(site: Site, item: Any, lives: Lives) -> Any:
@@ -174,6 +179,36 @@ def layer_norm(site: Site) -> None:
         node.kwargs = {k: v for k, v in node.kwargs.items() if k != "normalized_shape"}
 
 
+def roll(site: Site) -> None:
+    """`roll(shifts, dims)`: survivors of the tail that comes to the front."""
+    node = site.node
+    shifts = node.args[1] if len(node.args) > 1 else node.kwargs["shifts"]
+    dims = node.args[2] if len(node.args) > 2 else node.kwargs["dims"]
+    pairs = list(zip(*((v,) if not isinstance(v, (list, tuple)) else tuple(v) for v in (shifts, dims)), strict=True))
+    moved = []
+    for shift, dim in pairs:
+        lives = site.lives_in[site.now(dim)]
+        tail = None if lives is None else site.now(shift) % len(lives)
+        moved.append(shift if tail is None or lives is None else int(lives[len(lives) - tail :].sum()))
+    node.args, node.kwargs = (node.args[0], tuple(moved), tuple(dim for _, dim in pairs)), {}
+
+
+def slice_(site: Site) -> None:
+    """ATen's `slice(dim, start, end, step)`."""
+    node = site.node
+    defaults = (0, None, None, 1)
+    dim, start, end, step = (site.now(a) for a in (*node.args[1:], *defaults[len(node.args) - 1 :]))
+    lives = site.lives_in[dim]
+    if lives is None:
+        return
+    new = _index(site, slice(start, end, step), lives)
+    if isinstance(new, slice):
+        node.args = (node.args[0], dim, new.start, new.stop, new.step or 1)
+    else:
+        node.target, node.op = operator.getitem, "call_function"
+        node.args = (node.args[0], (*(slice(None) for _ in range(dim % len(site.old_in))), new))
+
+
 RESIZE: dict[str, Callable[[Site], None]] = {
     "view": shape,
     "reshape": shape,
@@ -189,6 +224,9 @@ RESIZE: dict[str, Callable[[Site], None]] = {
     "narrow": narrow,
     "select": select,
     "getitem": getitem,
+    "roll": roll,
+    "slice": slice_,
+    "setitem": getitem,
     "layer_norm": layer_norm,
     "conv1d": groups,
     "conv2d": groups,

@@ -67,8 +67,7 @@ def verify(
         InputError: the original runs on none of the inputs.
     """
     traced = rewritten.slicer.groups.traced
-    names = {name for name, _ in traced.module.named_parameters(remove_duplicate=False)}
-    names |= {name for name, _ in traced.module.named_buffers(remove_duplicate=False)}
+    names = {name for name, _ in (*traced.module.named_parameters(), *traced.module.named_buffers())}
     masked = rewritten.slicer.masked()
     state = {name: tensor for name, tensor in masked.items() if name in names}
     checks: list[Check] = []

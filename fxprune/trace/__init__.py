@@ -1,4 +1,4 @@
-"""`nn.Module` → `Traced`."""
+"""`nn.Module` → `Traced`, by the first rung of a ladder that holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from fxprune.errors import TraceError
+from fxprune.trace.concrete import concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, module_path, op_name
@@ -16,17 +18,26 @@ __all__ = ["Traced", "module_path", "op_name", "trace"]
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     """Trace a copy of `module`, in eval mode; the module itself is not touched.
 
+    The rungs: *symbolic* (Python sees no values), *concrete* (Python may ask for the example's sizes; what it was told
+    is guarded in the graph).
+
     Args:
         module: any network.
         example: its inputs, as a tuple.
 
     Raises:
-        TraceError: the model cannot be traced; names the line that stopped it.
+        TraceError: no rung holds; names the line of the model that stopped the last one.
     """
     modes = {name: part.training for name, part in module.named_modules()}
     copy = share(module).eval()
     folded = fold(copy)
-    graph = symbolic(copy)
+    notes = [f"folded into plain weights: {', '.join(folded)}"] if folded else []
+    rung = "symbolic"
+    try:
+        graph = symbolic(share(copy), len(example))
+    except TraceError:
+        rung = "concrete"
+        graph, answers = concrete(share(copy), example)
+        notes += [f"traced for {a.value!r} at {a.where}" for a in answers if a.free]
     graph.graph.lint()
-    notes = (f"folded into plain weights: {', '.join(folded)}",) if folded else ()
-    return Traced(graph, copy, tuple(example), "symbolic", module.training, modes, notes)
+    return Traced(graph, copy, tuple(example), rung, module.training, modes, tuple(dict.fromkeys(notes)))

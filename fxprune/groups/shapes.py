@@ -1,0 +1,181 @@
+"""Rules of ops that arrange: padding, joining, indexing, resampling, new tensors, writing in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from fxprune.groups.labels import FIXED, Axis, Labels
+from fxprune.groups.moves import move
+from fxprune.groups.op import Op
+from fxprune.groups.registry import bare, rule
+
+__all__: list[str] = []
+
+# ops over trailing dimensions (space) that leave batch and channel as they are
+_SPATIAL = (
+    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool1d adaptive_max_pool2d "
+    "adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool1d_with_indices max_pool2d_with_indices "
+    "max_pool3d_with_indices upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
+    "_upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+)
+
+
+@rule(*_SPATIAL.split())
+def spatial(op: Op) -> list[Labels]:
+    """Window by window in space: batch and channel pass through."""
+    x = op.lookup(op.tensors()[0])
+    moved = 2 if "2d" in op.name else 3 if "3d" in op.name else 1
+    for axis in x.axes[-moved:]:
+        op.fix(axis, f"`{op.place.op}` mixes along it")
+    axes = (*x.axes[:-moved], *(None for _ in range(moved)))
+    return [Labels(axes, x.weight) for _ in op.outputs]
+
+
+@rule("constant_pad_nd")
+def constant_pad(op: Op) -> list[Labels]:
+    """Moves into a larger field of constants: position -1; zeros stay zero if the constant is."""
+    moved = move(op, value=0)[0]
+    zero = op.args["value"] == 0
+    return [Labels(tuple(None if a is None else Axis(a.ids, a.zero and zero) for a in moved.axes), moved.weight)]
+
+
+@rule("cat")
+def cat(op: Op) -> list[Labels]:
+    """Laid end to end along one dimension, aligned along the others."""
+    parts = [t for t in op.args["tensors"] if not (t.dim() == 1 and t.numel() == 0)]
+    labels = [op.lookup(t) for t in parts]
+    rank = parts[0].dim()
+    dim = op.args["dim"] % rank
+    axes: list[Axis | None] = []
+    for d in range(rank):
+        if d != dim:
+            axes.append(
+                op.join(
+                    [(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
+                    zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels),
+                )
+            )
+        else:
+            axes.append(_end_to_end([(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)]))
+    return [Labels(tuple(axes), all(lab.weight for lab in labels))]
+
+
+def _end_to_end(parts: list[tuple[Axis | None, int]]) -> Axis | None:
+    present = [axis for axis, _ in parts if axis is not None]
+    if not present:
+        return None
+    ids = [np.full(size, FIXED) if axis is None else axis.ids for axis, size in parts]
+    return Axis(np.concatenate(ids), all(axis.zero for axis in present))
+
+
+@rule("stack")
+def stack(op: Op) -> list[Labels]:
+    """Aligned along every dimension; the new one holds the parts and must stay."""
+    parts = op.args["tensors"]
+    labels = [op.lookup(t) for t in parts]
+    axes = [
+        op.join(
+            [(lab.axes[d], t.shape[d]) for lab, t in zip(labels, parts, strict=True)],
+            zero=all((a := lab.axes[d]) is not None and a.zero for lab in labels),
+        )
+        for d in range(parts[0].dim())
+    ]
+    axes.insert(op.args["dim"] % (parts[0].dim() + 1), None)
+    return [Labels(tuple(axes), all(lab.weight for lab in labels))]
+
+
+@rule(
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "rand_like",
+    "randn_like",
+    "fill",
+    "fill_",
+    "zero_",
+    "zero",
+    "bernoulli",
+    "dropout",
+    "native_dropout",
+    "bernoulli_",
+)
+def like(op: Op) -> list[Labels]:
+    """Shaped like its input; holds zeros only if it says so."""
+    x = op.lookup(op.tensors()[0])
+    zeros = op.name in ("zeros_like", "zero_", "zero")
+    keeps = op.name in ("dropout", "native_dropout")
+    axes = tuple(axis and Axis(axis.ids, zeros or (keeps and axis.zero)) for axis in x.axes)
+    return [Labels(axes, x.weight) for _ in op.outputs]
+
+
+@rule("new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided")
+def new(op: Op) -> list[Labels]:
+    """Takes type and device from a tensor, nothing else."""
+    return [bare(out) for out in op.outputs]
+
+
+@rule("copy_", "copy")
+def copy(op: Op) -> list[Labels]:
+    """Overwrites `self` by `src`, broadcast: aligned coordinates live together, zero where `src` is."""
+    return [op.broadcast([op.args["src"], op.args["self"]], lambda flags: flags[0])]
+
+
+@rule("index", "_unsafe_index", "index_select")
+def index(op: Op) -> list[Labels]:
+    """Picks by tensors of indices; dimensions that are not indexed pass through."""
+    tensor = op.args["self"]
+    x = op.lookup(tensor)
+    if op.name == "index_select":
+        picked = {op.args["dim"] % tensor.dim()}
+        boolean = False
+    else:
+        given = op.args["indices"]
+        picked = {d for d, i in enumerate(given) if i is not None}
+        boolean = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in given)
+    for d in picked:
+        op.fix(x.axes[d], f"`{op.place.op}` picks from it by indices")
+    if boolean:
+        op.fix_all(x, f"`{op.place.op}` picks from it by a mask")
+        return [bare(out) for out in op.outputs]
+    open_ = Labels(tuple(None if d in picked else axis for d, axis in enumerate(x.axes)), x.weight)
+    return move(op, labels=open_)
+
+
+@rule("gather")
+def gather(op: Op) -> list[Labels]:
+    """Picks along one dimension by an index of the output's shape, aligned with it along the others."""
+    x, i = op.lookup(op.args["self"]), op.lookup(op.args["index"])
+    at = op.args["dim"] % max(1, len(x.axes))
+    op.fix(x.axes[at], f"`{op.place.op}` picks from it by indices")
+    sizes = zip(op.args["self"].shape, op.args["index"].shape, strict=True)
+    axes = [
+        i.axes[d] if d == at else op.join([(x.axes[d], a), (i.axes[d], b)]) if a == b else None
+        for d, (a, b) in enumerate(sizes)
+    ]
+    return [Labels(tuple(axes))]
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d", "cudnn_grid_sampler")
+def grid_sample(op: Op) -> list[Labels]:
+    """Samples in space, each channel the same way."""
+    x = op.lookup(op.args["input"])
+    op.fix_all(op.lookup(op.args["grid"]), f"`{op.place.op}` uses it as coordinates")
+    for axis in (x.axes[0], *x.axes[2:]):
+        op.fix(axis, f"`{op.place.op}` mixes along it")
+    return [Labels((None, x.axes[1], *(None for _ in x.axes[2:])))]
+
+
+@rule("glu")
+def glu(op: Op) -> list[Labels]:
+    """a * sigmoid(b) for the two halves along one dimension: they go together."""
+    x = op.lookup(op.args["self"])
+    at = op.args["dim"] % len(x.axes)
+    axes = list(x.axes)
+    axis = axes[at]
+    if axis is not None:
+        half = len(axis.ids) // 2
+        op.tie(axis.ids[:half], axis.ids[half:])
+        axes[at] = Axis(axis.ids[:half], axis.zero)
+    return [Labels(tuple(axes), x.weight)]

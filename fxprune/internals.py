@@ -1,0 +1,56 @@
+"""What fxprune uses of torch's private parts, in one file, so that the next torch breaks one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils.flop_counter import flop_registry
+
+__all__ = [
+    "DATA_DEPENDENT",
+    "FakeTensorMode",
+    "TorchDispatchMode",
+    "fake_like",
+    "fake_mode",
+    "macs",
+    "real_arithmetic",
+    "shell",
+]
+
+# what a fake run raises when the network asks for a value that only the data can tell
+DATA_DEPENDENT = (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode)
+
+real_arithmetic = _disable_current_modes  # inside: tensors are real again, whatever modes are on
+
+
+def fake_mode() -> FakeTensorMode:
+    """A mode in which tensors have shapes, types and devices, but no memory and no arithmetic."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def fake_like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    """A fake tensor of the same shape, strides, type and device."""
+    with mode:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+
+
+def macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:
+    """Multiply-accumulates of one ATen call by torch's own counter: half its FLOPs; 0 for what it does not count."""
+    formula = flop_registry.get(func.overloadpacket)
+    return int(formula(*args, **kwargs, out_val=out)) // 2 if formula is not None else 0
+
+
+def shell(layer: nn.Module, tensor: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
+    """The layer with every parameter and buffer replaced, sharing all else; the layer itself is left alone."""
+    made = layer.__class__.__new__(layer.__class__)
+    made.__dict__ = dict(layer.__dict__)
+    for kind in ("_parameters", "_buffers"):
+        made.__dict__[kind] = {k: v if v is None else tensor(v) for k, v in layer.__dict__[kind].items()}
+    made.__dict__["_modules"] = {k: v if v is None else shell(v, tensor) for k, v in layer._modules.items()}
+    return made

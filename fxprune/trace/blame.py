@@ -1,0 +1,69 @@
+"""A traceback or the running stack → the line of the user's model that it is about."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import sysconfig
+from types import FrameType, TracebackType
+
+import torch
+from torch.fx.proxy import TraceError as FxTraceError
+
+from fxprune.errors import TraceError
+from fxprune.internals import DATA_DEPENDENT
+
+__all__ = ["retell", "user_frame", "user_line"]
+
+_NOT_THE_USERS = (
+    os.path.dirname(torch.__file__) + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep + "trace" + os.sep,
+)
+_STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
+
+
+def _theirs(filename: str) -> bool:
+    if filename.startswith(_NOT_THE_USERS) or filename.startswith("<"):
+        return False
+    return not filename.startswith(_STDLIB) or "site-packages" in filename
+
+
+def _told(frame: FrameType, line: int) -> str:
+    code = frame.f_code
+    return f"{code.co_filename}:{line}, in {code.co_name}: {linecache.getline(code.co_filename, line).strip()}"
+
+
+def user_line(traceback: TracebackType | None) -> str | None:
+    """`file:line, in function: source` of the innermost frame that is neither torch's, Python's nor the tracer's."""
+    found = None
+    while traceback is not None:
+        if _theirs(traceback.tb_frame.f_code.co_filename):
+            found = _told(traceback.tb_frame, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def user_frame() -> str:
+    """The same for the code that is running now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if _theirs(frame.f_code.co_filename):
+            return _told(frame, frame.f_lineno)
+        frame = frame.f_back
+    return "an unknown line"
+
+
+def retell(error: Exception) -> TraceError:
+    """A foreign error during tracing, told as the line of the model that caused it."""
+    if isinstance(error, TraceError):
+        return error
+    where = user_line(error.__traceback__)
+    if isinstance(error, (FxTraceError, *DATA_DEPENDENT)):
+        what = "a decision in Python depends on values that only the data can tell"
+    else:
+        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return TraceError(
+        f"the model cannot be traced{f' at {where}' if where else ''}: {what}",
+        hint="control flow may depend on settings and on sizes, not on the numbers in a picture",
+    )

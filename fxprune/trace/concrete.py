@@ -1,0 +1,250 @@
+"""`nn.Module` + example → graph, traced with the example's values at hand, so that Python may ask for them.
+
+Every value that flows is known for the example and, where the model runs there, for a second input of other height,
+width and batch. A question (`if h % 8`, `range(h)`) is answered from the example and becomes a guard in the graph if
+the answer could be another one elsewhere; everything not asked for stays free.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from fxprune.internals import fake_like, fake_mode, shell
+from fxprune.trace.blame import retell, user_frame
+from fxprune.trace.numbers import patched, plain_type
+from fxprune.trace.tracer import Tracer
+
+__all__ = ["Answer", "concrete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question that the model's code asked while it was traced, and the answer it got."""
+
+    where: str  # file:line, in function: source
+    value: Any  # what Python was told
+    free: bool  # could be answered otherwise at another size
+
+
+class _Unknown:
+    """The value of a node at the second size, where the model does not run there."""
+
+
+UNKNOWN = _Unknown()
+
+
+class Valued(fx.Proxy):
+    """A proxy that knows its value for the example."""
+
+    tracer: ConcreteTracer
+
+    @property
+    def value(self) -> Any:
+        """What it is for the example; tensors without their numbers."""
+        return self.tracer.values[self.node][0]
+
+    def _ask(self, convert: Any) -> Any:
+        return self.tracer.answer(self, convert(self.value))
+
+    def __bool__(self) -> bool:
+        return bool(self._ask(bool))
+
+    def __int__(self) -> int:
+        return int(self._ask(int))
+
+    def __index__(self) -> int:
+        return int(self._ask(operator.index))
+
+    def __float__(self) -> float:
+        return float(self._ask(float))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[k] for k in range(len(self.value))])
+
+    def __contains__(self, item: Any) -> bool:
+        return any(bool(item == own) for own in self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self.tracer.create_proxy("call_function", round, (self,) if digits is None else (self, digits), {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("dim", "ndimension"):
+            return lambda: self.value.dim()
+        if name in ("ndim", "dtype", "requires_grad", "is_cuda", "layout"):
+            return getattr(self.value, name)
+        found = getattr(self.value, name)
+        if callable(found) and not isinstance(found, torch.Tensor):
+            return lambda *args, **kwargs: self.tracer.create_proxy("call_method", name, (self, *args), kwargs)
+        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+
+
+class ConcreteTracer(Tracer):
+    """Runs each node, as it is made, on the example and on the second input, without arithmetic."""
+
+    def __init__(self, example: tuple[Any, ...], other: tuple[Any, ...]) -> None:
+        super().__init__(len(example))
+        self.param_shapes_constant = False
+        self.mode = fake_mode()
+        self.fakes: dict[int, torch.Tensor] = {}
+        self.keep = (example, other)  # fakes are known by identity
+        self.inputs = iter(pytree.tree_map_only(torch.Tensor, self.fake, list(zip(example, other, strict=True))))
+        self.values: dict[fx.Node, tuple[Any, Any]] = {}
+        self.free: set[fx.Node] = set()  # nodes whose plain value depends on the size of the input
+        self.answers: list[Answer] = []
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The fake twin of a real tensor, the same one each time."""
+        if id(tensor) not in self.fakes:
+            self.fakes[id(tensor)] = fake_like(tensor, self.mode)
+        return self.fakes[id(tensor)]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """A proxy that knows its value."""
+        return Valued(node, self)
+
+    def create_arg(self, a: Any) -> Any:
+        """Stand-ins for `int` and `float` are not arguments: the types are."""
+        return super().create_arg(plain_type(a))
+
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> Any:
+        """Make a node and know its value."""
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        if kind != "output":
+            self.values[node] = self.run(node)
+            here, there = self.values[node]
+            fed = any(n in self.free for n in node.all_input_nodes)
+            if fed or (not _tensors(here) and (there is UNKNOWN or not _same(here, there))):
+                self.free.add(node)
+        return node
+
+    def run(self, node: fx.Node) -> tuple[Any, Any]:
+        """Its value for the example and for the second input."""
+        if node.op == "placeholder":
+            pair = next(self.inputs, None)
+            default = node.args[0] if node.args else None
+            return (default, default) if pair is None else tuple(pair)  # type: ignore[return-value]
+        here = self.apply(node, 0)
+        try:
+            there = self.apply(node, 1)
+        except Exception:  # the model does not run at the second size: nothing is known there
+            there = UNKNOWN
+        return here, there
+
+    def apply(self, node: fx.Node, which: int) -> Any:
+        """Run one node on the values of its arguments."""
+
+        def value(n: fx.Node) -> Any:
+            found = self.values[n][which]
+            if found is UNKNOWN:
+                raise LookupError(n.name)
+            return found
+
+        args = fx.node.map_arg(node.args, value)
+        kwargs = fx.node.map_arg(node.kwargs, value)
+        with torch.no_grad(), self.mode:
+            if node.op == "get_attr":
+                found = _fetch(self.root, str(node.target))
+                return self.fake(found) if isinstance(found, torch.Tensor) else found
+            if node.op == "call_module":
+                return shell(_fetch(self.root, str(node.target)), self.fake).forward(*args, **kwargs)
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+            return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def answer(self, proxy: Valued, value: Any) -> Any:
+        """Tell Python a value; guard it in the graph if it could be another one elsewhere."""
+        free = proxy.node in self.free
+        where = user_frame()
+        if free:
+            same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
+            note = f"traced for {value!r} at {where}; give fxprune an example of this size"
+            self.create_proxy("call_function", torch._assert, (same, note), {})
+        self.answers.append(Answer(where, value, free))
+        return value
+
+
+def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[Answer, ...]]:
+    """Trace a copy (`copying.share`) with the example's values at hand; the graph, and what Python asked.
+
+    Raises:
+        TraceError: names the line of the model at which the trace stopped, and why.
+    """
+    tracer = ConcreteTracer(example, tuple(pytree.tree_map_only(torch.Tensor, _larger, x) for x in example))
+    try:
+        with patched(module), _proxies_as_attributes():
+            graph = tracer.trace(module)
+        return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), tuple(tracer.answers)
+    except Exception as error:  # the model's own code ran: whatever it raised is told as a line of it
+        raise retell(error) from None
+
+
+def _larger(tensor: torch.Tensor) -> torch.Tensor:
+    """Twice the images, of twice the height and three times the width."""
+    if tensor.dim() != 4:
+        return tensor
+    n, c, h, w = tensor.shape
+    return tensor.new_empty(1).expand(2 * n, c, 2 * h, 3 * w)
+
+
+@contextmanager
+def _proxies_as_attributes() -> Iterator[None]:
+    """A model may keep a traced value in a tensor's place (`self.mean = self.mean.type_as(x)`): the copy lets it.
+
+    Afterwards the tensors stand there again.
+    """
+    original = nn.Module.__setattr__
+    before: dict[tuple[int, str], tuple[nn.Module, Any]] = {}
+    nothing = object()
+
+    def put(self: nn.Module, name: str, value: Any) -> None:
+        if isinstance(value, fx.Proxy):
+            before.setdefault((id(self), name), (self, vars(self).get(name, nothing)))
+            object.__setattr__(self, name, value)
+        else:
+            original(self, name, value)
+
+    nn.Module.__setattr__ = put  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Module.__setattr__ = original  # type: ignore[method-assign]
+        for (_, name), (part, value) in before.items():
+            if value is not nothing:
+                vars(part)[name] = value
+            else:
+                vars(part).pop(name, None)
+
+
+def _fetch(root: Any, path: str) -> Any:
+    """What stands under a path. While a model is traced, plain attribute access would give proxies."""
+    for name in path.split("."):
+        homes = [vars(root).get(kind, {}) for kind in ("_parameters", "_buffers", "_modules")] + [vars(root)]
+        root = next(home[name] for home in homes if name in home)
+    return root
+
+
+def _tensors(value: Any) -> bool:
+    return any(isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value))
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(type(a) is type(b) and a == b)

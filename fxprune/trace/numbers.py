@@ -1,0 +1,150 @@
+"""Python's own numbers and tensor factories, taught to let traced values through while a model is traced.
+
+`int(x.shape[2] / 2)` and `torch.zeros(1, h, w)` would end a symbolic trace, or fix a size; patched, they become nodes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+__all__ = ["patched", "plain_type"]
+
+_FACTORIES = (
+    torch.arange,
+    torch.as_tensor,
+    torch.broadcast_shapes,
+    torch.empty,
+    torch.eye,
+    torch.full,
+    torch.linspace,
+    torch.meshgrid,
+    torch.ones,
+    torch.rand,
+    torch.randn,
+    torch.randperm,
+    torch.tensor,
+    torch.tril_indices,
+    torch.triu_indices,
+    torch.zeros,
+)
+
+
+def _traced(args: Any) -> fx.Proxy | None:
+    return next((leaf for leaf in pytree.tree_leaves(args) if isinstance(leaf, fx.Proxy)), None)
+
+
+def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that becomes a node where one of its arguments is traced."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        proxy = _traced((args, kwargs))
+        if proxy is None:
+            return function(*args, **kwargs)
+        return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+
+    return call
+
+
+class _Stand(type):
+    """A type that makes nodes of traced values, and otherwise is the type it stands for."""
+
+    real: type
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _lifted(cls.real)(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls.real)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.real)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls.real or other is cls
+
+    def __hash__(cls) -> int:
+        return hash(cls.real)
+
+
+class _Int(metaclass=_Stand):
+    real = int
+
+
+class _Float(metaclass=_Stand):
+    real = float
+
+
+_STANDS = {"int": _Int, "float": _Float}
+
+
+def plain_type(value: Any) -> Any:
+    """`int` for its stand-in, and so on; anything else as it is."""
+    return value.real if isinstance(value, _Stand) else value
+
+
+def _checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Checkpointing trades memory for time in training; what it computes is the function."""
+    settings = ("use_reentrant", "context_fn", "determinism_check", "debug", "preserve_rng_state", "early_stop")
+    return function(*args, **{k: v for k, v in kwargs.items() if k not in settings})
+
+
+def _namespaces(root: nn.Module) -> list[dict[str, Any]]:
+    """Globals of the code that the model's classes, and the functions they know, are written in."""
+    found: dict[int, dict[str, Any]] = {}
+    waiting = [getattr(sys.modules.get(c.__module__), "__dict__", {}) for m in root.modules() for c in type(m).__mro__]
+    waiting += [f.__globals__ for m in root.modules() for f in vars(type(m)).values() if isinstance(f, FunctionType)]
+    while waiting:
+        namespace = waiting.pop()
+        name = str(namespace.get("__name__", ""))
+        if id(namespace) in found or name.partition(".")[0] in ("torch", "builtins", "fxprune_internals", ""):
+            continue
+        if name.partition(".")[0] in sys.stdlib_module_names and name != "__main__":
+            continue
+        found[id(namespace)] = namespace
+        waiting += [v.__globals__ for v in list(namespace.values()) if isinstance(v, FunctionType)]
+    return list(found.values())
+
+
+@contextmanager
+def patched(root: nn.Module) -> Iterator[None]:
+    """Inside, numbers and factories let traced values through; everything is put back on the way out."""
+    undo: list[Callable[[], None]] = []
+
+    def put(namespace: dict[str, Any], name: str, value: Any) -> None:
+        missing = object()
+        was = namespace.get(name, missing)
+        namespace[name] = value
+        undo.append(lambda: namespace.pop(name) if was is missing else namespace.__setitem__(name, was))
+
+    original = torch.utils.checkpoint.checkpoint
+    lifted = {function: _lifted(function) for function in _FACTORIES}
+    try:
+        for namespace in _namespaces(root):
+            for name, value in list(namespace.items()):
+                if value is original:
+                    put(namespace, name, _checkpoint)
+                elif any(value is function for function in lifted):
+                    put(namespace, name, lifted[value])
+            for name, stand in _STANDS.items():
+                if name not in namespace:
+                    put(namespace, name, stand)
+            for name in ("max", "min", "round"):
+                if name not in namespace:
+                    put(namespace, name, _lifted(getattr(builtins, name)))
+        for function, wrapper in lifted.items():
+            put(vars(torch), function.__name__, wrapper)
+        put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)
+        yield
+    finally:
+        for back in reversed(undo):
+            back()

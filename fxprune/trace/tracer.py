@@ -1,0 +1,44 @@
+"""The tracer behind every symbolic rung: which layers are leaves, which arguments become inputs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import fx, nn
+
+__all__ = ["Tracer"]
+
+# torch.nn modules that are more than one layer: looked into
+_OPENED = (
+    nn.MultiheadAttention,
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerDecoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+)
+
+
+class Tracer(fx.Tracer):
+    """Stops at the layers of torch.nn and opens everything else, subclasses of layers included.
+
+    Arguments of `forward` that the example leaves out keep their defaults, as constants.
+    """
+
+    def __init__(self, given: int) -> None:
+        super().__init__(param_shapes_constant=True)
+        self.given = given
+        self.record_stack_traces = True
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """A layer of torch.nn itself, not of a subclass written elsewhere."""
+        return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, _OPENED)
+
+    def _proxy_placeholder(self, name: str, concrete_args: Any, sig: inspect.Signature, fn_for_analysis: Any) -> Any:
+        if not name.startswith("*"):
+            parameter = sig.parameters[name]
+            place = [p for p in sig.parameters if p != "self"].index(name)
+            if place >= self.given and parameter.default is not inspect.Parameter.empty:
+                return parameter.default
+        return super()._proxy_placeholder(name, concrete_args, sig, fn_for_analysis)
