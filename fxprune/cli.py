@@ -28,29 +28,41 @@ if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune -
 __all__ = ["front", "main"]
 
 MISTAKE, USAGE, FAULT, INTERRUPTED = 1, 2, 70, 130
+FAULTY = "this is a fault of fxprune, not yours"
 
 
 class Front(click.Group):
     """The commands; whatever goes wrong in one becomes a message and an exit code here."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
-        """Run a command and exit."""
+    def main(
+        self, args: Sequence[str] | None = None, *rest: Any, interrupts: Sequence[int] = (), **extra: Any
+    ) -> NoReturn:
+        """Run a command and exit.
+
+        Args:
+            args: of the command line; those of the process if left out.
+            rest, extra: as click has them.
+            interrupts: signals that have come in. One that comes while torch imports its parts may be swallowed
+                there, to surface later as whatever is missing then; it is an interruption all the same.
+        """
         args = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         try:
             done = super().main(args, *rest, **extra)
             code = done if isinstance(done, int) else 0
-        except FxpruneError as error:
-            code = told(str(error), MISTAKE, args, error)
         except click.ClickException as error:
             error.show()
-            code = error.exit_code if error.exit_code != 1 else USAGE
+            code = USAGE
         except (click.Abort, KeyboardInterrupt):
             code = told("interrupted", INTERRUPTED, args)
         except Exception as error:
-            traceback.print_exc()
-            last = "this is a fault of fxprune, not yours: please report it with the lines above"
-            code = told(last, FAULT, args, error)
+            if interrupts:
+                code = told("interrupted", INTERRUPTED, args)
+            elif isinstance(error, FxpruneError):
+                code = told(str(error), MISTAKE, args, error)
+            else:
+                traceback.print_exc()
+                code = told(f"{FAULTY}: please report it with the lines above", FAULT, args, error)
         sys.exit(code)
 
 
@@ -178,7 +190,7 @@ def check(spec: str, model: str | None, pairs: tuple[str, ...], as_json: bool, *
     if as_json:
         printed(report.to_json())
     else:
-        show("", changes(report), "", facts(report, {"": "nothing was cut or written"}))
+        show("", changes(report), "", facts(report, {"": "this is what would be cut; nothing was"}))
 
 
 @front.command(short_help="List which channels are tied together.")
@@ -254,7 +266,7 @@ def read(
     """A spec, read and checked, and how many seconds that took; stdin is read here."""
     from fxprune.job import place, read_job
 
-    stdin = click.get_binary_stream("stdin").read() if spec == "-" else None
+    stdin = sys.stdin.buffer.read() if spec == "-" else None
     start = time.perf_counter()
     job = read_job(place(spec, stdin, only_files=only_files), pairs, alone=model is None)
     return job, time.perf_counter() - start
@@ -297,13 +309,15 @@ def loading(folder: Path, files: Sequence[str]) -> str:
     return "nothing: the spec asks for no such file (emit)"
 
 
-def interrupt(*_: object) -> NoReturn:
-    """Stop as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 def main() -> NoReturn:
     """The entry point: `fxprune` and `python -m fxprune`."""
+    interrupts: list[int] = []
+
+    def stop(number: int, _: object) -> NoReturn:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
     # A request to end is treated as Ctrl-C, so that what is half written is cleared away.
-    signal.signal(signal.SIGTERM, interrupt)
-    front.main(prog_name="fxprune")
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    front.main(prog_name="fxprune", interrupts=interrupts)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lark import UnexpectedInput
 
 from fxprune import lang
-from fxprune.errors import InputError, ModelError, OutputError, SpecError
-from fxprune.lang import STATEMENTS, Input, ModelRef, Spec, tree
+from fxprune.errors import InputError, ModelError, SpecError
+from fxprune.lang import Input, ModelRef, Spec, tree
 from fxprune.lang.ast import plain
 from fxprune.lang.parser import grammar
 from fxprune.lang.values import value_of
@@ -136,8 +136,7 @@ def place(given: str, stdin: bytes | None = None, *, only_files: bool = False) -
             return Source(stdin.decode("utf-8"), "<stdin>")
         except UnicodeDecodeError:
             raise SpecError("<stdin> is not a text file", hint="a spec is plain UTF-8 text") from None
-    first = re.match(r"\s*(\w+)(\s|$)", given)
-    if not only_files and first and first[1] in STATEMENTS and not Path(given).exists():
+    if not only_files and not given.endswith(".prune") and len(given.split()) > 1 and not Path(given).exists():
         return Source(given, "<spec>")
     if given.startswith("zoo:") or given.endswith(".py"):
         raise SpecError(f"{given} is a model, not a spec", hint=ORDER)
@@ -278,12 +277,16 @@ def _device(name: str) -> Any:
     """
     import torch
 
+    hint = "write cpu or cuda"
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: there is no such kind of device", hint=hint) from None
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {name}: not available here: {reason}", hint="write cpu or cuda") from None
+        raise InputError(f"--device {name}: not available here: {reason}", hint=hint) from None
     return device
 
 

@@ -167,8 +167,8 @@ def cuts(groups: Iterable[GroupRow]) -> str:
     groups = list(groups)
     number, cut = Counter(row.kind for row in groups), Counter(row.kind for row in groups if row.after < row.before)
     parts = [f"{cut[kind]} of {number[kind]} {kind}" for kind in ("free", "constrained") if number[kind]]
-    protected = [f"{number['protected']} protected"] if number["protected"] else []
-    return f"cut {', '.join(parts)}" + "".join(f"; {text}" for text in protected)
+    protected = f"; {number['protected']} protected" if number["protected"] else ""
+    return f"{' and '.join(parts) or 'none'} lose filters{protected}"
 
 
 def _table(*columns: str) -> Table:

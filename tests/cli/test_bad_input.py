@@ -1,0 +1,143 @@
+"""Whatever a user gets wrong is one clear message on stderr and exit code 1, and nothing is left half-written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+HALF = "cut filters 50%"
+GOLDENS = Path(__file__).parent / "goldens"
+
+FILES: dict[str, str | bytes] = {
+    "half.prune": f"{HALF}\n",
+    "empty.prune": "",
+    "comment.prune": "# nothing yet\n",
+    "binary.prune": bytes(range(256)),
+    "keyword.prune": "protect tail\nproone filters 50%\n",
+    "layer.prune": "protect taill.*\ncut filters 50% in bdoy.*\n",
+    "much.prune": "cut filters 150%\n",
+    "nothing.prune": "cut filters 50% in kind Linear\n",
+    "protected.prune": "protect **\ncut filters 50%\n",
+    "tied.prune": "cut filters 50% in head\n",
+    "budget.prune": "cut filters until params <= 10\n",
+    "variable.prune": "let r = 50%\ncut filters r\n",
+    "model.prune": 'model "gone.py"\ncut filters 50%\n',
+    "weights.prune": 'model "net.py" from "gone.pth"\ncut filters 50%\n',
+    "raises.py": "\n\nraise ValueError('no licence found')\n",
+    "syntax.py": "def model(:\n",
+    "nothing.py": "LAYERS = 3\n",
+    "several.py": "from torch import nn\n\nclass A(nn.Conv2d):\n    pass\n\nclass B(nn.Conv2d):\n    pass\n",
+    "exits.py": "import sys\n\nsys.exit(3)\n",
+    "branch.py": "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n"
+    "        super().__init__(3, 8, 3)\n\n    def forward(self, x):\n"
+    "        return super().forward(x) if x.mean() > 0 else x\n",
+    "raising.py": "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n"
+    "        super().__init__(3, 8, 3)\n\n    def forward(self, x):\n        raise KeyError('scale')\n",
+    "theirs/thesis.tex": "\\begin{document}\n",
+}
+
+CASES: dict[str, tuple[str, ...]] = {
+    "unknown keyword": ("compile", "keyword.prune", "net.py"),
+    "misspelt layers": ("compile", "layer.prune", "net.py"),
+    "cut 150%": ("compile", "much.prune", "net.py"),
+    "empty file": ("compile", "empty.prune", "net.py"),
+    "comment alone": ("compile", "comment.prune", "net.py"),
+    "binary file": ("compile", "binary.prune", "net.py"),
+    "missing spec": ("compile", "halv.prune", "net.py"),
+    "folder as spec": ("compile", "theirs", "net.py"),
+    "wrong order": ("compile", "net.py", "half.prune"),
+    "spec as text": ("compile", "prune filters 50%", "net.py"),
+    "missing model": ("compile", "half.prune", "nett.py"),
+    "missing model of the spec": ("compile", "model.prune"),
+    "missing weights of the spec": ("compile", "weights.prune"),
+    "no model": ("compile", "half.prune"),
+    "not in the zoo": ("compile", "half.prune", "zoo:edrs"),
+    "model raises on import": ("compile", "half.prune", "raises.py"),
+    "model is no Python": ("compile", "half.prune", "syntax.py"),
+    "model ends the program": ("compile", "half.prune", "exits.py"),
+    "no factory": ("compile", "half.prune", "nothing.py"),
+    "several networks": ("compile", "half.prune", "several.py"),
+    "forward branches": ("compile", "half.prune", "branch.py"),
+    "forward raises": ("compile", "half.prune", "raising.py"),
+    "wrong input shape": ("compile", "half.prune", "net.py", "--input", "1x4x48x48"),
+    "no shape": ("compile", "half.prune", "net.py", "--input", "1x3x"),
+    "state dict does not fit": ("compile", "half.prune", "net.py", "--weights", "small.pth"),
+    "no state dict": ("compile", "half.prune", "net.py", "--weights", "half.prune"),
+    "selects nothing": ("compile", "nothing.prune", "net.py"),
+    "selects half of a group": ("compile", "tied.prune", "net.py"),
+    "everything protected": ("compile", "protected.prune", "net.py"),
+    "budget out of reach": ("compile", "budget.prune", "net.py"),
+    "output below a file": ("compile", "half.prune", "net.py", "-o", "net.py/out"),
+    "output is a file": ("compile", "half.prune", "net.py", "-o", "half.prune"),
+    "output is not ours": ("compile", "half.prune", "net.py", "-o", "theirs"),
+    "no such device": ("compile", "half.prune", "net.py", "--device", "abacus"),
+    "no setting": ("compile", "half.prune", "net.py", "--set", "width"),
+    "unknown setting": ("compile", "variable.prune", "net.py", "--set", "depth=3"),
+    "setting without a model": ("check", "variable.prune", "--set", "s=3"),
+    "no such format": ("groups", "net.py", "-o", "groups.doc"),
+    "check finds mistakes": ("check", "layer.prune", "net.py"),
+    "fmt of what does not parse": ("fmt", "half.prune", "keyword.prune", "empty.prune"),
+    "no such network to list": ("zoo", "swin"),
+}
+
+
+@pytest.fixture
+def mistakes(place: Path) -> Path:
+    """The working folder with everything the cases need."""
+    for name, content in FILES.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    torch.save({"head.weight": torch.zeros(8, 3, 3, 3)}, place / "small.pth")
+    return place
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file and its content, but for what Python caches."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if "__pycache__" not in name}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_message(
+    case: str,
+    run: Run,
+    mistakes: Path,
+    stable: Callable[[str], str],
+    golden: Callable[[Path, str], None],
+) -> None:
+    before = everything(mistakes)
+    result = run(*CASES[case])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    message = re.sub(r"^\w+ +… s\n", "", stable(result.stderr), flags=re.MULTILINE)
+    assert "Traceback" not in message
+    assert everything(mistakes) == before
+    # What torch says is torch's.
+    message = re.sub(r"(RuntimeError: ).*", r"\1…", message)
+    golden(GOLDENS / f"{case.replace(' ', '-').replace('%', '')}.txt", message)
+
+
+@pytest.mark.parametrize("case", ["unknown keyword", "missing model", "output is not ours"])
+def test_with_json_the_message_is_an_object_too(case: str, run: Run, mistakes: Path) -> None:
+    result = run(*CASES[case], "--json")
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["text"] in result.stderr
+    assert error["exit_code"] == 1
+    assert all(finding["message"] in error["text"] for finding in error["findings"])
+
+
+def test_a_folder_without_permission(run: Run, mistakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != mistakes)
+    result = run("compile", "half.prune", "net.py", "-o", "out")
+    assert result.exit_code == 1
+    assert "cannot write out" in result.stderr
+    assert "may not be written" in result.stderr
