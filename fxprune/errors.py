@@ -101,7 +101,15 @@ class PlanError(FxpruneError):
 
 
 class RewriteError(FxpruneError):
-    """The rewritten graph broke a promise; nothing was emitted."""
+    """The rewritten graph broke a promise; nothing was emitted.
+
+    Args:
+        node: name of the node of the traced graph at which it did, if known.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, node: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.node = node
 
 
 class VerifyError(RewriteError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ __all__ = [
     "fake_like",
     "fake_mode",
     "macs",
+    "quietly",
     "real_arithmetic",
     "shell",
 ]
@@ -38,6 +41,18 @@ def fake_like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
     """A fake tensor of the same shape, strides, type and device."""
     with mode:
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside, torch does not log what a run without arithmetic fails at: the caller expects it."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:

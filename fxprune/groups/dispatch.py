@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.op import Op
-from fxprune.internals import TorchDispatchMode, fake_like, fake_mode, macs, real_arithmetic, shell
+from fxprune.internals import TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_path, op_name
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
@@ -156,6 +156,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     fake = fake_mode()
     mode = _Rules(mends)
     tensors = traced.tensors()
+    masked = traced.named()
     names: dict[str, Labels] = {}
     owners: list[tuple[str, int, int]] = []
     fakes: dict[int, torch.Tensor] = {}
@@ -163,7 +164,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     for name, tensor in tensors.items():
         if id(tensor) not in fakes:
             fakes[id(tensor)] = fake_like(tensor, fake)
-            labels, _ = fresh(tuple(tensor.shape), start)
+            labels, _ = fresh(tuple(tensor.shape), start, zero=name in masked)
             for dim, axis in enumerate(labels.axes):
                 if axis is not None:
                     owners.append((name, dim, start))
@@ -189,7 +190,7 @@ def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]
     mode = _Counter()
     fakes = {id(tensor): fake_like(tensor, fake) for tensor in traced.tensors().values()}
     inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
-    with torch.no_grad(), fake, mode:
+    with torch.no_grad(), quietly(), fake, mode:
         _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
     return mode.found
 

@@ -100,15 +100,17 @@ class Ties:
         self.protections.append(Protection(ids, reason, place))
 
 
-def fresh(shape: tuple[int, ...], start: int) -> tuple[Labels, int]:
-    """Labels with fresh ids for a parameter of this shape, and the next free id.
+def fresh(shape: tuple[int, ...], start: int, zero: bool) -> tuple[Labels, int]:
+    """Labels with fresh ids for a tensor of this shape, and the next free id.
+
+    `zero`: it is a parameter or buffer, whose removed slices the masked network sets to zero.
 
     A dimension of one coordinate gets none: something of it always lives.
     """
     axes: list[Axis | None] = []
     for size in shape:
         if size > 1:
-            axes.append(Axis(np.arange(start, start + size), True))
+            axes.append(Axis(np.arange(start, start + size), zero))
             start += size
         else:
             axes.append(None)

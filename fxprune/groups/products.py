@@ -13,7 +13,7 @@ __all__ = ["CONTRACTIONS", "contraction", "per_group"]
 # einsum, argument names: the products
 CONTRACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mm": ("ik,kj->ij", ("self", "mat2")),
-    "addmm": ("+j,ik,kj->ij", ("self", "mat1", "mat2")),
+    "addmm": ("+ij,ik,kj->ij", ("self", "mat1", "mat2")),
     "bmm": ("bik,bkj->bij", ("self", "mat2")),
     "baddbmm": ("+bij,bik,bkj->bij", ("self", "batch1", "batch2")),
     "mv": ("ik,k->i", ("self", "vec")),
@@ -24,6 +24,8 @@ CONTRACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 def contraction(op: Op) -> list[Labels]:
     """An op of `CONTRACTIONS`."""
     spec, names = CONTRACTIONS[op.name]
+    if op.name == "addmm" and op.args["self"].dim() == 1:
+        spec = spec.replace("+ij", "+j")
     return [op.contract(spec, *(op.args[name] for name in names))]
 
 
@@ -100,6 +102,17 @@ def _grouped_roles(op: Op, wide: Axis | None, narrow: Axis | None, out: Axis | N
             if axis is not None:
                 book.append((axis.ids, op.place))
     op.count([axis for axis in ([wide] if whole else [wide, narrow]) if axis is not None])
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(op: Op) -> list[Labels]:
+    """(groups, n) channels become (n, groups); the same channels of every group go, so that `groups` stays true."""
+    x, groups = op.lookup(op.args["self"]), int(op.args["groups"])
+    axes = list(x.axes)
+    if axes[1] is not None:
+        per_group(op, axes[1], groups, whole=False)
+        axes[1] = Axis(axes[1].ids.reshape(groups, -1).T.ravel(), axes[1].zero)
+    return [Labels(tuple(axes), x.weight)]
 
 
 @rule(

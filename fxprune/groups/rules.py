@@ -18,61 +18,48 @@ from fxprune.groups.op import Op
 from fxprune.groups.products import CONTRACTIONS, contraction
 from fxprune.groups.registry import RULES, Rule, bare, rule
 
-__all__ = ["CONTRACTIONS", "MOVES", "RULES", "SAME", "Rule", "bare", "find", "rule", "shapes", "statistics"]
+__all__ = [
+    "CONTRACTIONS",
+    "ELEMENTWISE",
+    "MOVES",
+    "RULES",
+    "SAME",
+    "Rule",
+    "bare",
+    "find",
+    "rule",
+    "shapes",
+    "statistics",
+]
 
-# ops that copy numbers without mixing them; the argument that is moved is called `self`
+# ops that copy numbers without mixing them; the first tensor is moved
 MOVES = frozenset(
     [
-        "_reshape_alias",
-        "_reshape_copy",
-        "_unsafe_view",
-        "channel_shuffle",
-        "diagonal",
-        "expand",
-        "expand_copy",
-        "flip",
-        "movedim",
-        "narrow",
-        "permute",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "reflection_pad3d",
-        "repeat",
-        "replication_pad1d",
-        "replication_pad2d",
-        "replication_pad3d",
-        "reshape",
-        "roll",
-        "rot90",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "t",
-        "transpose",
-        "unbind",
-        "unfold",
-        "unsqueeze",
-        "upsample_nearest1d",
-        "upsample_nearest2d",
-        "upsample_nearest3d",
-        "_upsample_nearest_exact1d",
-        "_upsample_nearest_exact2d",
-        "_upsample_nearest_exact3d",
-        "view",
-        "im2col",
-        "native_channel_shuffle",
-        "chunk",
+        *(
+            "_reshape_alias",
+            "_reshape_copy",
+            "_unsafe_view",
+            "expand",
+            "expand_copy",
+            "reshape",
+            "unsqueeze",
+            "squeeze",
+        ),
+        *("view", "flip", "movedim", "permute", "roll", "rot90", "t", "transpose"),
+        *("chunk", "narrow", "select", "slice", "split", "split_with_sizes", "unbind"),
+        *("im2col", "pixel_shuffle", "pixel_unshuffle", "repeat", "unfold"),
+        *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
+        *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
+        *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+        *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
     ]
 )
 
 # ops that give back what they got, number by number, in the same places
-SAME = frozenset(
-    ["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy", "tril", "triu"]
-)
+SAME = frozenset(["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"])
+
+# elementwise ops that do not carry the tag
+ELEMENTWISE = frozenset(["complex", "hardswish", "hardswish_", "imag", "polar", "real", "rsub", "special_xlogy"])
 
 
 def find(func: Any) -> Rule:
@@ -87,7 +74,7 @@ def find(func: Any) -> Rule:
         return same
     if name in MOVES:
         return move
-    if torch.Tag.pointwise in func.tags:
+    if torch.Tag.pointwise in func.tags or name in ELEMENTWISE:
         return pointwise
     return unknown
 

@@ -179,3 +179,19 @@ def glu(op: Op) -> list[Labels]:
         op.tie(axis.ids[:half], axis.ids[half:])
         axes[at] = Axis(axis.ids[:half], axis.zero)
     return [Labels(tuple(axes), x.weight)]
+
+
+@rule("tril", "triu")
+def triangle(op: Op) -> list[Labels]:
+    """Zeroes by position in the last two dimensions: these must stay."""
+    x = op.lookup(op.args["self"])
+    for axis in x.axes[-2:]:
+        op.fix(axis, f"`{op.place.op}` depends on the position along it")
+    return [Labels((*x.axes[:-2], None, None), x.weight)]
+
+
+@rule("view_as_real", "view_as_complex")
+def real_pairs(op: Op) -> list[Labels]:
+    """Real and imaginary parts stand in a last dimension of two."""
+    x = op.lookup(op.args["self"])
+    return [Labels((*x.axes, None) if op.name == "view_as_real" else x.axes[:-1], x.weight)]

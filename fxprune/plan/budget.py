@@ -80,7 +80,7 @@ def _walk(ranked: Sequence[Ranked], by_score: bool) -> list[Step]:
             key = float(r.scores[:gone].max()) if by_score else gone / r.width
             steps.append((key, k, after))
             kept = after
-    steps.sort()
+    steps.sort(key=lambda step: (step[0], step[1], -step[2]))
     return steps
 
 
@@ -120,7 +120,7 @@ def fewest(ranked: Sequence[Ranked], budget: Budget, cost: Cost, already: Ids, b
         gone = [r.order[: r.width - k] for r, k in zip(ranked, kept, strict=True)]
         return cost.measure(budget.metric, np.concatenate([already, *gone]))
 
-    dense = cost.measure(budget.metric, already)
+    dense = cost.measure(budget.metric, already[:0])
     limit = floor(budget.limit * dense) if isinstance(budget.limit, Fraction) else budget.limit
     if at(len(steps)) > limit:
         raise PlanError(

@@ -8,7 +8,15 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F  # noqa: F401
 
-__all__ = ["group_norm_counted", "layer_norm_counted", "softmax_counted", "var_counted"]
+__all__ = [
+    "group_norm_counted",
+    "layer_norm_counted",
+    "max_counted",
+    "min_counted",
+    "rms_norm_counted",
+    "softmax_counted",
+    "var_counted",
+]
 
 
 def layer_norm_counted(
@@ -60,3 +68,22 @@ def var_counted(x: torch.Tensor, dim: list[int], keepdim: bool, correction: floa
     square = (x - mean).square().sum(dim, keepdim=True) + missing * mean.square()
     var = square / (count - correction)
     return var if keepdim else var.squeeze(dim)
+
+
+def rms_norm_counted(x: torch.Tensor, weight: torch.Tensor | None, eps: float | None, count: int) -> torch.Tensor:
+    """Root-mean-square norm over the last dimension of `count` channels; those not present are zero."""
+    small = torch.finfo(x.dtype).eps if eps is None else eps
+    out = x * torch.rsqrt(x.square().sum(-1, keepdim=True) / count + small)
+    return out if weight is None else out * weight
+
+
+def max_counted(x: torch.Tensor, dim: int, keepdim: bool) -> torch.return_types.max:
+    """Largest values along `dim`, to which at least one more entry of zero belongs; indices are of no use."""
+    values, indices = x.max(dim, keepdim=keepdim)
+    return torch.return_types.max((values.clamp(min=0), indices))
+
+
+def min_counted(x: torch.Tensor, dim: int, keepdim: bool) -> torch.return_types.min:
+    """Smallest values along `dim`, to which at least one more entry of zero belongs; indices are of no use."""
+    values, indices = x.min(dim, keepdim=keepdim)
+    return torch.return_types.min((values.clamp(max=0), indices))

@@ -41,9 +41,14 @@ def _layer_norm(layer: Any, new_in: Shape, new_out: Shape) -> None:
 
 def _group_norm(layer: Any, new_in: Shape, new_out: Shape) -> None:
     size = layer.num_channels // layer.num_groups
-    if layer.num_channels != new_in[1]:
-        layer.num_groups = layer.num_groups if new_in[1] % layer.num_groups == 0 else new_in[1] // size
-        layer.num_channels = new_in[1]
+    if layer.num_groups > size:  # whole groups went, not the same channels of each
+        layer.num_groups = new_in[1] // size
+    layer.num_channels = new_in[1]
+
+
+def _unflatten(layer: Any, new_in: Shape, new_out: Shape) -> None:
+    at = layer.dim % len(new_in)
+    layer.unflattened_size = new_out[at : at + len(layer.unflattened_size)]
 
 
 def _prelu(layer: Any, new_in: Shape, new_out: Shape) -> None:
@@ -57,7 +62,9 @@ _SIZES: tuple[tuple[type[nn.Module], Callable[[Any, Shape, Shape], None]], ...] 
     (nn.modules.batchnorm._BatchNorm, _batch_norm),
     (nn.LayerNorm, _layer_norm),
     (nn.GroupNorm, _group_norm),
+    (nn.RMSNorm, _layer_norm),
     (nn.PReLU, _prelu),
+    (nn.Unflatten, _unflatten),
 )
 
 

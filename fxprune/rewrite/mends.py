@@ -25,8 +25,13 @@ def can_mend(op: str, kind: str) -> bool:
     return (op, kind) in MENDS
 
 
+_NUMPY = {"axis": "dim", "keepdims": "keepdim"}  # the other spelling of some arguments
+
+
 def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+    if len(node.args) > position:
+        return node.args[position]
+    return {_NUMPY.get(key, key): value for key, value in node.kwargs.items()}.get(name, default)
 
 
 def _reduced(site: Site) -> list[int]:
@@ -89,18 +94,19 @@ def var(site: Site, layer: nn.Module | None) -> fx.Node:
     node = site.node
     dims = _reduced(site)
     missing = prod(site.old_in[d] for d in dims) - prod(site.new_in[d] for d in dims)
-    correction = node.kwargs.get("correction", 1)
-    unbiased = node.kwargs.get("unbiased", node.args[2] if len(node.args) > 2 else None)
+    correction = _argument(node, 9, "correction", 1)
+    unbiased = _argument(node, 2, "unbiased", None)
     if unbiased is not None:
         correction = int(bool(unbiased))
-    keep = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else False)
+    keep = _argument(node, 3, "keepdim", False)
     return _instead(node, helpers.var_counted, node.args[0], dims, bool(keep), correction, missing)
 
 
 def softmax(site: Site, layer: nn.Module | None) -> fx.Node:
     """The zeros that went are still in the denominator."""
     node = site.node
-    dim = layer.dim if isinstance(layer, nn.Softmax) else _argument(node, 1, "dim", -1)
+    stated = layer.dim if isinstance(layer, nn.Softmax) else _argument(node, 1, "dim", -1)
+    dim = -3 if isinstance(layer, nn.Softmax2d) else stated
     dim = site.now(dim) % len(site.old_in)
     return _instead(node, helpers.softmax_counted, node.args[0], dim, site.old_in[dim] - site.new_in[dim])
 
@@ -126,15 +132,36 @@ def group_norm(site: Site, layer: nn.Module | None) -> fx.Node:
         weight, bias = _argument(node, 2, "weight", None), _argument(node, 3, "bias", None)
         eps, groups = _argument(node, 4, "eps", 1e-5), site.now(_argument(node, 1, "num_groups", 1))
     count = site.old_in[1] // groups
-    groups = groups if site.new_in[1] % groups == 0 and groups <= count else site.new_in[1] // count
+    groups = site.new_in[1] // count if groups > count else groups  # whole groups went, or the same of each
     return _instead(node, helpers.group_norm_counted, node.args[0], groups, weight, bias, eps, count)
+
+
+def rms_norm(site: Site, layer: nn.Module | None) -> fx.Node:
+    """The mean square is over the original number of channels."""
+    node = site.node
+    if layer is not None:
+        weight, _, eps = _parameters(node, layer)
+    else:
+        weight, eps = _argument(node, 2, "weight", None), _argument(node, 3, "eps", None)
+    return _instead(node, helpers.rms_norm_counted, node.args[0], weight, eps, site.old_in[-1])
+
+
+def extreme_with_indices(site: Site, layer: nn.Module | None) -> fx.Node:
+    """`max(dim)`: the values take the zeros that went into account; where they stood, nobody may ask."""
+    node = site.node
+    if site.asks(1):
+        raise ValueError("its indices are used")
+    name = str(getattr(node.target, "__name__", node.target))
+    function = {"max": helpers.max_counted, "min": helpers.min_counted}[name]
+    dim = site.now(_argument(node, 1, "dim", -1))
+    return _instead(node, function, node.args[0], dim, bool(_argument(node, 2, "keepdim", False)))
 
 
 def _parameters(node: fx.Node, layer: Any) -> tuple[fx.Node | None, fx.Node | None, float]:
     with node.graph.inserting_before(node):
         found = [
             None if tensor is None else node.graph.get_attr(f"{node.target}.{name}")
-            for name, tensor in (("weight", layer.weight), ("bias", layer.bias))
+            for name, tensor in (("weight", layer.weight), ("bias", getattr(layer, "bias", None)))
         ]
     return found[0], found[1], layer.eps
 
@@ -154,6 +181,11 @@ MENDS: dict[tuple[str, str], Mend] = {
     ("var", "var"): var,
     ("softmax", "softmax"): softmax,
     ("Softmax", "softmax"): softmax,
+    ("Softmax2d", "softmax"): softmax,
+    ("max", "max with indices"): extreme_with_indices,
+    ("min", "min with indices"): extreme_with_indices,
+    ("RMSNorm", "mean"): rms_norm,
+    ("rms_norm", "mean"): rms_norm,
     ("layer_norm", "layer_norm"): layer_norm,
     ("LayerNorm", "layer_norm"): layer_norm,
     ("group_norm", "group_norm"): group_norm,

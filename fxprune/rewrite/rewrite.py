@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +62,18 @@ class _Rewriter:
         for node in self.old.graph.nodes:
             try:
                 self.env[node] = self.copy(node)
-            except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError, AttributeError) as error:
-                raise RewriteError(f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}") from error
-        self.graph.eliminate_dead_code(_has_effects)
+            except (
+                TypeError,
+                ValueError,
+                IndexError,
+                KeyError,
+                ZeroDivisionError,
+                AttributeError,
+                RuntimeError,
+            ) as error:
+                what = f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}"
+                raise RewriteError(what, node=node.name) from error
+        self.graph.eliminate_dead_code(self.has_effects)
         module = fx.GraphModule(self.attributes(), self.graph, class_name=type(self.old).__name__)
         module.graph.lint()
         node_of = {old.name: new.name for old, new in self.env.items()}
@@ -77,8 +87,9 @@ class _Rewriter:
         before = self.labelled.values[node.name]
         leaves = [leaf for leaf in pytree.tree_leaves(before) if isinstance(leaf, Value)]
         shapes = tuple(self.shape(leaf) for leaf in leaves)
-        if not leaves and node.op in ("call_function", "call_method"):
-            self.after[new] = self.evaluate(new, before)
+        name = op_name(node, self.old)
+        if not leaves and node.op in ("call_function", "call_method") and name not in RESIZE:
+            self.after[new] = self.evaluate(new) if _numbers(before) else before
             return new
         self.after[new] = pytree.tree_map_only(Value, self.shape, before)
         if isinstance(before, Value):
@@ -90,10 +101,11 @@ class _Rewriter:
             shapes == tuple(leaf.shape for leaf in leaves) and site.old_in == site.new_in and not self.stale(node)
         ):
             return new
-        name = op_name(node, self.old)
         resize = RESIZE.get(name)
         if resize is not None and node.op != "call_module":
             resize(site)
+        elif node.op in ("call_function", "call_method"):
+            self.keep_numbers(node, new)
         result = new
         for kind in self.labelled.needs.get(node.name, ()) if self.exact else ():
             layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -110,7 +122,13 @@ class _Rewriter:
             return None
         value = self.labelled.values[source.name]
         lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
-        return Site(new, value.shape, self.shape(value), lives, shapes, self.now, lambda back: self.ghost(source, back))
+
+        def asks(part: int) -> bool:
+            return any(user.args[1:2] in ((part,), (("values", "indices")[part],)) for user in node.users)
+
+        return Site(
+            new, value.shape, self.shape(value), lives, shapes, self.now, asks, lambda back: self.ghost(source, back)
+        )
 
     def ghost(self, node: fx.Node, back: int) -> fx.Node:
         """A node of the compact graph that holds one removed coordinate of a value along a dimension.
@@ -129,11 +147,33 @@ class _Rewriter:
 
     def stale(self, node: fx.Node) -> bool:
         """Does an integer argument come from a size that changed?"""
-        return any(
-            not isinstance(self.labelled.values[a.name], Value)
-            and self.after.get(self.env[a]) != self.labelled.values[a.name]
-            for a in node.all_input_nodes
-        )
+        return any(self.changed(a) for a in node.all_input_nodes)
+
+    def changed(self, node: fx.Node) -> bool:
+        """Is it a plain value that comes out differently in the compact network?"""
+        before = self.labelled.values[node.name]
+        leaves = pytree.tree_leaves(before)
+        return not any(isinstance(leaf, Value) for leaf in leaves) and self.after.get(self.env[node]) != before
+
+    def keep_numbers(self, node: fx.Node, new: fx.Node) -> None:
+        """A number that was computed from a width, and is not a size, stays the original's: √d in attention, x / C."""
+        if any(self.changed(number) for number in node.all_input_nodes):
+            new.args = fx.node.map_arg(node.args, self.original)
+            new.kwargs = fx.node.map_arg(node.kwargs, self.original)
+
+    def original(self, node: fx.Node) -> Any:
+        """In the compact graph, the number that `node` had in the original; sizes of images are still free."""
+        if not self.changed(node):
+            return self.env[node]
+        before = self.labelled.values[node.name]
+        reads = node.target == "size" or (node.target is operator.getitem and isinstance(before, int))
+        source = node.args[0]
+        if reads and isinstance(before, int) and isinstance(source, fx.Node):
+            return before
+        if any(isinstance(self.labelled.values[a.name], Value) for a in node.all_input_nodes):
+            raise ValueError(f"it uses a number computed from a width by `{op_name(node, self.old)}`")
+        with self.graph.inserting_before(self.env[node]):
+            return self.graph.node_copy(node, self.original)  # type: ignore[arg-type]
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The shape of a value in the compact network."""
@@ -144,7 +184,7 @@ class _Rewriter:
         """An argument's value in the compact network; for a tensor, its shape."""
         return fx.node.map_arg(argument, lambda n: self.after[n])
 
-    def evaluate(self, node: fx.Node, before: Any) -> Any:
+    def evaluate(self, node: fx.Node) -> Any:
         """A number, size or other plain value, computed again from the new shapes."""
 
         def stand_in(n: fx.Node) -> Any:
@@ -165,6 +205,17 @@ class _Rewriter:
         shapes = (site.new_in, site.new_out[0]) if site is not None and site.new_out else None
         self.layers[path] = rebuild(old, self.tensors, f"{path}.", *shapes) if shapes else old
 
+    def has_effects(self, node: fx.Node) -> bool:
+        """Keep what writes in place or checks, even if nobody reads its result."""
+        if node.op in ("placeholder", "output") or node.target is torch._assert:
+            return True
+        if node.op == "call_module":
+            layer = self.layers[str(node.target)]
+            return bool(getattr(layer, "inplace", False) or getattr(layer, "track_running_stats", False))
+        name = str(getattr(node.target, "__name__", node.target))
+        written = name == "setitem" or (name.endswith("_") and not name.endswith("__"))
+        return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
+
     def attributes(self) -> dict[str, Any]:
         """What the compact graph refers to, by path."""
         found: dict[str, Any] = {}
@@ -183,14 +234,6 @@ def _fetch(root: Any, target: str) -> Any:
     return root
 
 
-def _has_effects(node: fx.Node) -> bool:
-    """Keep what writes in place, even if nobody reads its result."""
-    if node.op in ("placeholder", "output"):
-        return True
-    name = str(getattr(node.target, "__name__", node.target))
-    return (
-        name == "setitem"
-        or (name.endswith("_") and not name.endswith("__"))
-        or "out" in node.kwargs
-        or bool(node.kwargs.get("inplace"))
-    )
+def _numbers(value: Any) -> bool:
+    """A number, or a tuple of numbers: what can follow from a width."""
+    return bool(pytree.tree_leaves(value)) and all(isinstance(v, (int, float)) for v in pytree.tree_leaves(value))

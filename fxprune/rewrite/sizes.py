@@ -29,92 +29,95 @@ class Site:
     lives_in: tuple[Lives | None, ...]  # along each of its dimensions, who lives; None: everybody
     new_out: tuple[tuple[int, ...], ...]  # shape of each output after
     now: Callable[[Any], Any]  # an argument's value in the compact network; for a tensor, its shape
+    asks: Callable[[int], bool]  # is this part of the node's result used?
     ghost: Callable[[int], fx.Node]  # dimension from the last → a removed coordinate of the first tensor argument
 
 
-def _flat_sizes(args: Sequence[Any]) -> tuple[Any, ...]:
-    """Sizes given as `view(a, b)` or `view((a, b))`."""
-    if len(args) == 1 and isinstance(args[0], (list, tuple)):
-        return tuple(args[0])
-    return tuple(args)
+def _argument(node: fx.Node, position: int, *names: str, default: Any = None) -> Any:
+    """An argument by position or by one of its names."""
+    if len(node.args) > position:
+        return node.args[position]
+    return next((node.kwargs[name] for name in names if name in node.kwargs), default)
 
 
-def _stated(site: Site, sizes: Sequence[Any], wanted: Sequence[int]) -> tuple[Any, ...]:
-    fixed = []
-    for stated, want in zip(sizes, wanted, strict=True):
-        value = site.now(stated)
-        fixed.append(stated if value == -1 or value == want else want)
-    return tuple(fixed)
+def _put(node: fx.Node, *args: Any, drop: Sequence[str] = ()) -> None:
+    """New arguments, all by position; keyword arguments in `drop` go."""
+    node.args = args
+    node.kwargs = {name: value for name, value in node.kwargs.items() if name not in drop}
+
+
+def _stated(site: Site, sizes: Sequence[Any], wanted: Sequence[int], infer: bool) -> tuple[Any, ...]:
+    """Sizes that come out as wanted: those that do already stay; of one that was computed, -1 lets torch infer it."""
+    values = [site.now(size) for size in sizes]
+    wrong = [k for k, (value, want) in enumerate(zip(values, wanted, strict=True)) if value not in (-1, want)]
+    inferred = infer and len(wrong) == 1 and -1 not in values and isinstance(sizes[wrong[0]], fx.Node)
+    return tuple((-1 if inferred else wanted[k]) if k in wrong else size for k, size in enumerate(sizes))
 
 
 def shape(site: Site) -> None:
-    """`view`, `reshape`, `expand`: the sizes of the output."""
+    """`view`, `reshape`, `expand`: the sizes of the output, one by one or all at once (`view(x.shape)`)."""
     node = site.node
-    whole = node.args[1:] or (node.kwargs.get("size", node.kwargs.get("shape")),)
-    sizes = _flat_sizes(whole)
-    if len(sizes) == 1 and isinstance(site.now(sizes[0]), tuple):  # view(x.shape): a whole size at once
-        wanted = _stated(site, site.now(sizes[0]), site.new_out[0])
-        fixed: tuple[Any, ...] = sizes if wanted == tuple(site.now(sizes[0])) else wanted
-    else:
-        fixed = _stated(site, sizes, site.new_out[0])
-    node.args = (node.args[0], fixed) if fixed is not sizes else node.args
-    node.kwargs = (
-        {k: v for k, v in node.kwargs.items() if k not in ("size", "shape")} if fixed is not sizes else node.kwargs
-    )
+    given: tuple[Any, ...] = node.args[1:] or (_argument(node, 1, "size", "shape"),)
+    if len(given) == 1 and not isinstance(site.now(given[0]), int):
+        given = given[0] if isinstance(given[0], (list, tuple)) else site.now(given[0])
+    sizes = tuple(given)
+    fixed = _stated(site, sizes, site.new_out[0], infer="expand" not in _name(node) and "broadcast" not in _name(node))
+    if fixed != sizes:
+        _put(node, node.args[0], fixed, drop=("size", "shape"))
+
+
+def _name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))
 
 
 def unflatten(site: Site) -> None:
     """`unflatten(dim, sizes)`: the sizes that one dimension becomes."""
-    dim = site.now(site.node.args[1]) % len(site.old_in)
-    sizes = tuple(site.node.args[2])  # type: ignore[arg-type]
-    site.node.args = (*site.node.args[:2], _stated(site, sizes, site.new_out[0][dim : dim + len(sizes)]))
+    node = site.node
+    dim = _argument(node, 1, "dim")
+    sizes = _argument(node, 2, "sizes", "unflattened_size")
+    sizes = tuple(sizes) if isinstance(sizes, (list, tuple)) else tuple(site.now(sizes))
+    at = site.now(dim) % len(site.old_in)
+    fixed = _stated(site, sizes, site.new_out[0][at : at + len(sizes)], infer=True)
+    if fixed != sizes:
+        _put(node, node.args[0], dim, fixed, drop=("dim", "sizes", "unflattened_size"))
 
 
 def split(site: Site) -> None:
     """`split`, `chunk`, `tensor_split`: written as a split into the sizes that are left, unless it comes out right."""
     node = site.node
-    dim = site.now(node.kwargs.get("dim", node.args[2] if len(node.args) > 2 else 0)) % len(site.old_in)
+    dim = site.now(_argument(node, 2, "dim", default=0)) % len(site.old_in)
     total, sizes = site.new_in[dim], [out[dim] for out in site.new_out]
-    name = node.target if node.op == "call_method" else node.target.__name__  # type: ignore[union-attr]
-    given = (
-        node.args[1]
-        if len(node.args) > 1
-        else next(
-            node.kwargs[k] for k in ("split_size_or_sections", "split_size", "chunks", "sections") if k in node.kwargs
-        )
-    )
-    value = site.now(given)
-    if name == "chunk":
+    value = site.now(_argument(node, 1, "split_size_or_sections", "split_size", "chunks", "sections"))
+    if "chunk" in _name(node):
         step = -(-total // value)
         natural = [min(step, total - at) for at in range(0, total, step)] if step else []
-    elif isinstance(value, int) and name in ("split", "unsafe_split"):
+    elif isinstance(value, int) and "tensor_split" not in _name(node):
         natural = [min(value, total - at) for at in range(0, total, value)]
     else:
         natural = list(value) if isinstance(value, (list, tuple)) else []
-    if natural == sizes:
-        return
-    node.op, node.target = "call_method", "split"
-    node.args, node.kwargs = (node.args[0], sizes), {"dim": dim}
+    if natural != sizes:
+        node.op, node.target = "call_method", "split"
+        node.args, node.kwargs = (node.args[0], sizes), {"dim": dim}
 
 
 def narrow(site: Site) -> None:
     """`narrow(dim, start, length)`."""
     node = site.node
-    dim, start, length = (site.now(a) for a in node.args[1:4])
+    dim, start, length = (site.now(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "start", "length")))
     lives = site.lives_in[dim]
-    if lives is None:
-        return
-    start = start % len(lives)
-    node.args = (node.args[0], dim, int(lives[:start].sum()), int(lives[start : start + length].sum()))
+    if lives is not None:
+        start = start % len(lives)
+        cut = int(lives[:start].sum()), int(lives[start : start + length].sum())
+        _put(node, node.args[0], dim, *cut, drop=("dim", "start", "length"))
 
 
 def select(site: Site) -> None:
     """`select(dim, index)`: where the chosen channel stands now."""
     node = site.node
-    dim, index = (site.now(a) for a in node.args[1:3])
+    dim, index = (site.now(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "index")))
     lives = site.lives_in[dim]
     if lives is not None:
-        node.args = (node.args[0], dim, int(lives[: index % len(lives)].sum()))
+        _put(node, node.args[0], dim, int(lives[: index % len(lives)].sum()), drop=("dim", "index"))
 
 
 def getitem(site: Site) -> None:
@@ -159,8 +162,8 @@ def groups(site: Site) -> None:
     node = site.node
     transposed = "transpose" in getattr(node.target, "__name__", "")
     at = 6  # its position in the signature of every one of them
-    given = node.kwargs.get("groups", node.args[at] if len(node.args) > at else 1)
-    weight = site.now(node.args[1] if len(node.args) > 1 else node.kwargs["weight"])
+    given = _argument(node, at, "groups", default=1)
+    weight = site.now(_argument(node, 1, "weight"))
     channel = len(site.new_in) - len(weight) + 1
     now = (site.new_out[0] if transposed else site.new_in)[channel] // weight[1]
     if now != site.now(given):
@@ -170,20 +173,28 @@ def groups(site: Site) -> None:
             node.kwargs = {**node.kwargs, "groups": now}
 
 
+def group_norm(site: Site) -> None:
+    """Functional group norm: `num_groups` follows when whole groups went."""
+    node = site.node
+    groups = site.now(_argument(node, 1, "num_groups"))
+    size = site.old_in[1] // groups
+    if groups > size and site.new_in[1] != site.old_in[1]:
+        rest = node.args[2:]
+        _put(node, node.args[0], site.new_in[1] // size, *rest, drop=("num_groups",))
+
+
 def layer_norm(site: Site) -> None:
     """Functional layer norm over the last dimension: its size."""
     node = site.node
-    given = node.args[1] if len(node.args) > 1 else node.kwargs["normalized_shape"]
-    if tuple(site.now(given)) != site.new_in[-len(site.now(given)) :]:
-        node.args = (node.args[0], (site.new_in[-1],), *node.args[2:])
-        node.kwargs = {k: v for k, v in node.kwargs.items() if k != "normalized_shape"}
+    given = site.now(_argument(node, 1, "normalized_shape"))
+    if tuple(given) != site.new_in[-len(given) :]:
+        _put(node, node.args[0], site.new_in[-len(given) :], *node.args[2:], drop=("normalized_shape",))
 
 
 def roll(site: Site) -> None:
     """`roll(shifts, dims)`: survivors of the tail that comes to the front."""
     node = site.node
-    shifts = node.args[1] if len(node.args) > 1 else node.kwargs["shifts"]
-    dims = node.args[2] if len(node.args) > 2 else node.kwargs["dims"]
+    shifts, dims = _argument(node, 1, "shifts"), _argument(node, 2, "dims")
     pairs = list(zip(*((v,) if not isinstance(v, (list, tuple)) else tuple(v) for v in (shifts, dims)), strict=True))
     moved = []
     for shift, dim in pairs:
@@ -228,6 +239,8 @@ RESIZE: dict[str, Callable[[Site], None]] = {
     "slice": slice_,
     "setitem": getitem,
     "layer_norm": layer_norm,
+    "rms_norm": layer_norm,
+    "group_norm": group_norm,
     "conv1d": groups,
     "conv2d": groups,
     "conv3d": groups,

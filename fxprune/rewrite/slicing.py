@@ -40,7 +40,10 @@ class Slicer:
     def kept(self) -> Kept:
         """Kept indices of every parameter and buffer that lost something."""
         found: Kept = {}
+        own = self.groups.traced.named()
         for name, labels in self.groups.labelled.names.items():
+            if name not in own:
+                continue
             for dim, axis in enumerate(labels.axes):
                 alive = self.lives(axis)
                 if alive is not None:

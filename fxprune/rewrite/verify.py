@@ -97,20 +97,23 @@ def _compare(
 ) -> Check:
     with torch.no_grad(), _evaluating(rewritten.module):
         try:
-            got = rewritten.module(*_clone(given))
+            got = rewritten.module.forward(*_clone(given))
         except Exception as error:
-            raise VerifyError(f"the compact network fails: {error}{_blame(rewritten, state, given)}") from error
-    difference = relative(want, got)
-    if not difference <= tolerance:
-        raise VerifyError(
-            f"masked and compact differ by {difference:.3g} of the output's scale{_blame(rewritten, state, given)}",
-            hint="this is a fault of fxprune, not of your model: please report it; nothing was written",
-        )
+            node = first_difference(rewritten, state, given)
+            what = f"the compact network fails: {str(error).splitlines()[0]}"
+            raise VerifyError(
+                f"{what}{_told(rewritten, node)}", hint=_OURS, node=node.name if node else None
+            ) from error
+        difference = relative(want, got)
+        if not difference <= tolerance:
+            node = first_difference(rewritten, state, given)
+            what = f"masked and compact differ by {difference:.3g} of the output's scale"
+            raise VerifyError(f"{what}{_told(rewritten, node)}", hint=_OURS, node=node.name if node else None)
     return Check(tuple(tuple(x.shape) for x in given if isinstance(x, torch.Tensor)), difference)
 
 
 def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Inputs after the example: images of half its size, of another shape, as given, larger. Values as in [0, 1].
+    """Inputs after the example: of half its size, two images of another shape, as given, larger. Values in [0, 1].
 
     Networks that need whole windows get to choose: the caller passes over what they refuse.
     """
@@ -119,12 +122,16 @@ def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     if len(images) != len([x for x in example if isinstance(x, torch.Tensor)]):
         yield example
         return
-    for down, across in ((2, 2), (3, Fraction(3, 2)), (1, 1), (Fraction(1, 2), 1), (1, Fraction(1, 2)), (1, 1)):
+    half = Fraction(1, 2)
+    # images more, height divided by, width divided by
+    for more, down, across in (
+        (0, 2, 2), (1, 3, Fraction(3, 2)), (0, 3, Fraction(3, 2)), (0, 1, 1), (1, half, 1), (0, 1, half), (0, half, 1),
+    ):  # fmt: skip
         made: list[Any] = []
         for x in example:
             if isinstance(x, torch.Tensor):
                 height, width = int(x.shape[2] / down), int(x.shape[3] / across)
-                size = (x.shape[0], x.shape[1], max(1, height), max(1, width))
+                size = (x.shape[0] + more, x.shape[1], max(1, height), max(1, width))
                 made.append(torch.rand(size, generator=generator).to(x.device, x.dtype))
             else:
                 made.append(x)
@@ -177,8 +184,10 @@ def first_difference(rewritten: Rewritten, state: dict[str, torch.Tensor], given
     return None
 
 
-def _blame(rewritten: Rewritten, state: dict[str, torch.Tensor], given: tuple[Any, ...]) -> str:
-    node = first_difference(rewritten, state, given)
+_OURS = "this is a fault of fxprune, not of your model: please report it; nothing was written"
+
+
+def _told(rewritten: Rewritten, node: fx.Node | None) -> str:
     if node is None:
         return ""
     graph = rewritten.slicer.groups.traced.graph

@@ -46,6 +46,9 @@ class Valued(fx.Proxy):
 
     tracer: ConcreteTracer
 
+    def __getitem__(self, key: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.getitem, (self, key), {})
+
     @property
     def value(self) -> Any:
         """What it is for the example; tensors without their numbers."""
@@ -141,7 +144,7 @@ class ConcreteTracer(Tracer):
         if node.op == "placeholder":
             pair = next(self.inputs, None)
             default = node.args[0] if node.args else None
-            return (default, default) if pair is None else tuple(pair)  # type: ignore[return-value]
+            return (default, default) if pair is None else tuple(pair)
         here = self.apply(node, 0)
         try:
             there = self.apply(node, 1)
@@ -222,7 +225,7 @@ def _proxies_as_attributes() -> Iterator[None]:
         else:
             original(self, name, value)
 
-    nn.Module.__setattr__ = put  # type: ignore[method-assign, assignment]
+    nn.Module.__setattr__ = put  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -23,6 +23,12 @@ class Traced:
     modes: dict[str, bool] = field(default_factory=dict)  # module path → training
     notes: tuple[str, ...] = ()  # what was specialised or folded, in the user's words
 
+    def named(self) -> frozenset[str]:
+        """Names of the parameters and buffers of the module itself: not of constants met on the way."""
+        root = self.module
+        named = (*root.named_parameters(remove_duplicate=False), *root.named_buffers(remove_duplicate=False))
+        return frozenset(name for name, _ in named)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every parameter, buffer and plain tensor that the graph uses, under each name the module has for it."""
         named: dict[str, torch.Tensor] = {}
