@@ -48,7 +48,9 @@ def show(*parts: Table | str, error: bool = False) -> None:
         with plain.capture() as captured:
             plain.print(part)
         text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()) or "\n"
-        (sys.stderr if error else sys.stdout).write(text)
+        stream = sys.stderr if error else sys.stdout
+        stream.write(text)
+        stream.flush()  # both may go to one place, where their order counts
 
 
 class Stages:

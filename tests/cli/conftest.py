@@ -60,6 +60,6 @@ def stable(place: Path) -> Callable[[str], str]:
     def clean(text: str) -> str:
         text = text.replace(str(place), "HERE")
         text = re.sub(r" +\d+\.\d\d s$", " … s", text, flags=re.MULTILINE)
-        return re.sub(r"\d\.\de-\d\d", "…", text)
+        return re.sub(r"\d\.\de[-+]\d\d", "…", text)
 
     return clean

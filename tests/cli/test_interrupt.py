@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs fork")
 
-POINTS = 18
+POINTS = 12
 
 
 def test_output_is_absent_or_whole(place: Path) -> None:
