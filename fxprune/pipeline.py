@@ -20,8 +20,8 @@ from torch import fx, nn
 from fxprune import lang
 from fxprune.emit.files import Saved, save
 from fxprune.emit.load import load
-from fxprune.errors import InputError, TraceError
-from fxprune.groups import Groups, discover
+from fxprune.errors import InputError, PlanError, RewriteError, TraceError
+from fxprune.groups import Groups, discover, guard
 from fxprune.lang import Emit, Norm, Spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
@@ -128,12 +128,7 @@ def compile(
         traced = trace(model, given)
     with clock("groups"):
         groups = _groups(model, traced)
-    with clock("plan"):
-        decided = make_plan(parsed, groups, calibration)
-    with clock("rewrite"):
-        rewritten = rewrite(Slicer.of(groups, decided.removed))
-    with clock("verify"):
-        verified = None if _on_meta(model) else verify(rewritten)
+    decided, rewritten, verified = _cut(parsed, groups, calibration, clock)
     native = None
     if any(norm.mode == "native" for norm in parsed.of(Norm)):
         exact, rewritten = rewritten, rewrite(rewritten.slicer, exact=False)
@@ -142,6 +137,36 @@ def compile(
         name or type(model).__name__, decided, verified, native_difference=native, seconds=clock.seconds
     )
     return Compiled(rewritten.module, rewritten.kept, report, decided, parsed, given)
+
+
+def _cut(
+    spec: Spec, groups: Groups, calibration: Calibration | None, clock: _Clock
+) -> tuple[Plan, Rewritten, Verified | None]:
+    """Plan, rewrite, verify. What cannot be rewritten exactly is protected, and the plan made anew without it.
+
+    Raises:
+        RewriteError, VerifyError: the fault is nowhere in particular, or protecting the place does not help.
+    """
+    first: RewriteError | None = None
+    while True:
+        try:
+            with clock("plan"):
+                decided = make_plan(spec, groups, calibration)
+            with clock("rewrite"):
+                rewritten = rewrite(Slicer.of(groups, decided.removed))
+            with clock("verify"):
+                verified = None if _on_meta(groups.traced.module) else verify(rewritten)
+            return decided, rewritten, verified
+        except RewriteError as error:
+            first = first or error
+            guarded = guard(groups, error.node) if error.node else None
+            if guarded is None:
+                raise first from None
+            groups = guarded
+        except PlanError:
+            if first is not None:
+                raise first from None
+            raise
 
 
 class _Clock:
@@ -155,8 +180,9 @@ class _Clock:
     def __call__(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[stage] = time.perf_counter() - start
-        self.watch(stage, self.seconds[stage])
+        spent = time.perf_counter() - start
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self.watch(stage, spent)
 
 
 def _spec(spec: Spec | str | Path) -> Spec:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from fxprune.groups.dispatch import Mends, label
+from dataclasses import replace
+
+from torch.utils import _pytree as pytree
+
+from fxprune.groups.dispatch import Mends, Value, label
 from fxprune.groups.groups import Group, Groups, Kind, Member
 from fxprune.groups.rules import rule
 from fxprune.groups.solve import solve
-from fxprune.trace import Traced
+from fxprune.groups.labels import Place, Protection, Ties
+from fxprune.trace import Traced, module_path, op_name
 
-__all__ = ["Group", "Groups", "Kind", "Member", "Mends", "discover", "rule"]
+__all__ = ["Group", "Groups", "Kind", "Member", "Mends", "discover", "guard", "rule"]
 
 
 def discover(traced: Traced, mends: Mends = lambda op, kind: False) -> Groups:
@@ -19,3 +24,21 @@ def discover(traced: Traced, mends: Mends = lambda op, kind: False) -> Groups:
         mends: which reductions over channels the rewrite can keep exact, by fx op and kind; none by default.
     """
     return solve(traced, label(traced, mends))
+
+
+def guard(groups: Groups, node: str) -> Groups | None:
+    """The groups once everything that flows in and out of an fx node is protected; None if it was already.
+
+    For what discovery took for prunable and the rewrite could not cut exactly.
+    """
+    labelled, graph = groups.labelled, groups.traced.graph
+    where = next(n for n in graph.graph.nodes if n.name == node)
+    place = Place(node, op_name(where, graph), module_path(where))
+    reason = f"`{place.op}` could not be cut exactly"
+    values = [v for n in (where, *where.all_input_nodes) for v in pytree.tree_leaves(labelled.values[n.name])]
+    axes = [axis for v in values if isinstance(v, Value) for axis in v.labels.axes if axis is not None]
+    ties = labelled.ties
+    protections = [*ties.protections, *(Protection(axis.ids, reason, place) for axis in axes)]
+    book = Ties(ties.events, protections, ties.produced, ties.consumed, ties.counts)
+    found = solve(groups.traced, replace(labelled, ties=book))
+    return found if len(found.protected) > len(groups.protected) else None
