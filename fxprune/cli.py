@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fxprune import __version__
-from fxprune.errors import FxpruneError
+from fxprune.errors import FxpruneError, ModelError
 
 if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
     from fxprune.job import Job, Network
@@ -156,7 +156,8 @@ def compile_(
         return
     from fxprune.view.terminal import changes, facts, show
 
-    more = {"files": f"{folder}: {', '.join(saved.files)}", "load": loading(folder, saved.files)}
+    noted = {"export": saved.exported.note} if saved.exported and saved.exported.note else {}
+    more = noted | {"files": f"{folder}: {', '.join(saved.files)}", "load": loading(folder, saved.files)}
     show("", changes(compiled.report), "", facts(compiled.report, more))
 
 
@@ -289,7 +290,10 @@ def working(as_json: bool, *, dry: bool = False, quiet: bool = False) -> Iterato
     from fxprune.view.terminal import Stages
 
     with contextlib.redirect_stdout(sys.stderr), Stages(dry=dry, quiet=quiet) as stages:
-        yield stages
+        try:
+            yield stages
+        except SystemExit:  # nothing of ours ends the program in there
+            raise ModelError("the model's own code ended the program (sys.exit) when it was run") from None
 
 
 @contextlib.contextmanager

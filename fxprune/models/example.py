@@ -96,8 +96,18 @@ def check_example(module: nn.Module, example: Sequence[Tensor]) -> None:
     raise InputError(
         f"{where + ': ' if where else ''}the model does not take an input of {shapes}: "
         f"{f'layer {layer}: ' if layer else ''}{told(failed)}",
-        hint="give the shape of an input as batch x channels x height x width, as in 1x3x48x48",
+        hint=remedy(failed, module, example),
     ) from failed
+
+
+def remedy(failed: Exception | None, module: nn.Module, example: Sequence[Tensor]) -> str:
+    """What to do about an example that a network does not take."""
+    if isinstance(failed, TypeError) and "missing" in str(failed) and "positional" in str(failed):
+        return "it takes several inputs: give the shape of each, separated by commas, as in 1x3x48x48,1x3x48x48"
+    types = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if types and not types & {x.dtype for x in example}:
+        return f"its weights are {sorted(map(str, types))[0]}; an example is torch.float32: convert it with .float()"
+    return "give the shape of an input as batch x channels x height x width, as in 1x3x48x48"
 
 
 Conversion: TypeAlias = Callable[[Tensor], Tensor]

@@ -41,6 +41,12 @@ FILES: dict[str, str | bytes] = {
     "        return super().forward(x) if x.mean() > 0 else x\n",
     "raising.py": "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n"
     "        super().__init__(3, 8, 3)\n\n    def forward(self, x):\n        raise KeyError('scale')\n",
+    "leaving.py": "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n"
+    "        super().__init__(3, 8, 3)\n\n    def forward(self, x):\n        raise SystemExit(0)\n",
+    "pair.py": "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    def __init__(self):\n"
+    "        super().__init__(3, 8, 3)\n\n    def forward(self, x, y):\n        return super().forward(x + y)\n",
+    "double.py": "from torch import nn\n\n\ndef build_model():\n"
+    "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3)).double()\n",
     "theirs/thesis.tex": "\\begin{document}\n",
 }
 
@@ -67,6 +73,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "several networks": ("compile", "half.prune", "several.py"),
     "forward branches": ("compile", "half.prune", "branch.py"),
     "forward raises": ("compile", "half.prune", "raising.py"),
+    "forward ends the program": ("compile", "half.prune", "leaving.py"),
+    "an input too few": ("compile", "half.prune", "pair.py"),
+    "another type of number": ("compile", "half.prune", "double.py"),
     "wrong input shape": ("compile", "half.prune", "net.py", "--input", "1x4x48x48"),
     "no shape": ("compile", "half.prune", "net.py", "--input", "1x3x"),
     "state dict does not fit": ("compile", "half.prune", "net.py", "--weights", "small.pth"),
