@@ -12,7 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 __all__ = [
     "DATA_DEPENDENT",
@@ -57,6 +57,8 @@ def quietly() -> Iterator[None]:
 
 def macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:
     """Multiply-accumulates of one ATen call by torch's own counter: half its FLOPs; 0 for what it does not count."""
+    if func.overloadpacket is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # not in torch's own table
+        return sdpa_flop_count(*(tensor.shape for tensor in args[:3])) // 2
     formula = flop_registry.get(func.overloadpacket)
     return int(formula(*args, **kwargs, out_val=out)) // 2 if formula is not None else 0
 

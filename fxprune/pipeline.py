@@ -25,7 +25,7 @@ from fxprune.groups import Groups, discover, guard
 from fxprune.lang import Emit, Norm, Spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
-from fxprune.rewrite import Kept, Rewritten, Slicer, can_mend, relative, rewrite, verify
+from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
 from fxprune.trace import Traced, trace
 from fxprune.view import GroupRow, Report, make_report
 

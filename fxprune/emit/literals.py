@@ -57,7 +57,7 @@ def public_names() -> Mapping[int, str]:
         ("operator.", operator),
         ("torch.Tensor.", torch.Tensor),
     ]
-    names: dict[int, str] = {}
+    names: dict[int, str] = {id(torch._assert): "torch._assert"}
     for prefix, space in spaces:
         for name in dir(space):
             found = getattr(space, name, None)

@@ -8,9 +8,9 @@ from torch.utils import _pytree as pytree
 
 from fxprune.groups.dispatch import Mends, Value, label
 from fxprune.groups.groups import Group, Groups, Kind, Member
+from fxprune.groups.labels import Place, Protection, Ties
 from fxprune.groups.rules import rule
 from fxprune.groups.solve import solve
-from fxprune.groups.labels import Place, Protection, Ties
 from fxprune.trace import Traced, module_path, op_name
 
 __all__ = ["Group", "Groups", "Kind", "Member", "Mends", "discover", "guard", "rule"]

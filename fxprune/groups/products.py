@@ -120,7 +120,6 @@ def channel_shuffle(op: Op) -> list[Labels]:
     "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_fused_attention_overrideable",
-    "scaled_dot_product_attention",
 )
 def attention(op: Op) -> list[Labels]:
     """out[b, h, n, e] = Σ_m softmax_m(Σ_d q[b, h, n, d] k[b, h, m, d]) v[b, h, m, e].

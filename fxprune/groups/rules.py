@@ -35,18 +35,9 @@ __all__ = [
 # ops that copy numbers without mixing them; the first tensor is moved
 MOVES = frozenset(
     [
-        *(
-            "_reshape_alias",
-            "_reshape_copy",
-            "_unsafe_view",
-            "expand",
-            "expand_copy",
-            "reshape",
-            "unsqueeze",
-            "squeeze",
-        ),
-        *("view", "flip", "movedim", "permute", "roll", "rot90", "t", "transpose"),
-        *("chunk", "narrow", "select", "slice", "split", "split_with_sizes", "unbind"),
+        *("_reshape_alias", "_reshape_copy", "_unsafe_view", "expand", "expand_copy", "squeeze", "unsqueeze", "view"),
+        *("flip", "permute", "roll", "rot90", "t", "transpose"),
+        *("select", "slice", "split", "split_with_sizes", "unbind"),
         *("im2col", "pixel_shuffle", "pixel_unshuffle", "repeat", "unfold"),
         *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
         *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
@@ -56,7 +47,7 @@ MOVES = frozenset(
 )
 
 # ops that give back what they got, number by number, in the same places
-SAME = frozenset(["_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"])
+SAME = frozenset(["_to_copy", "alias", "clone", "detach", "lift_fresh", "lift_fresh_copy"])
 
 # elementwise ops that do not carry the tag
 ELEMENTWISE = frozenset(["complex", "hardswish", "hardswish_", "imag", "polar", "real", "rsub", "special_xlogy"])

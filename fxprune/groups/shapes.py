@@ -14,14 +14,24 @@ __all__: list[str] = []
 
 # ops over trailing dimensions (space) that leave batch and channel as they are
 _SPATIAL = (
-    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool1d adaptive_max_pool2d "
-    "adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool1d_with_indices max_pool2d_with_indices "
-    "max_pool3d_with_indices upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
-    "_upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+    "_adaptive_avg_pool2d",
+    "_adaptive_avg_pool3d",
+    "_upsample_bicubic2d_aa",
+    "_upsample_bilinear2d_aa",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+    "upsample_bicubic2d",
+    "upsample_bilinear2d",
+    "upsample_linear1d",
+    "upsample_trilinear3d",
 )
 
 
-@rule(*_SPATIAL.split())
+@rule(*_SPATIAL)
 def spatial(op: Op) -> list[Labels]:
     """Window by window in space: batch and channel pass through."""
     x = op.lookup(op.tensors()[0])
@@ -194,4 +204,6 @@ def triangle(op: Op) -> list[Labels]:
 def real_pairs(op: Op) -> list[Labels]:
     """Real and imaginary parts stand in a last dimension of two."""
     x = op.lookup(op.args["self"])
+    if op.name == "view_as_complex":
+        op.fix(x.axes[-1], f"`{op.place.op}` pairs real and imaginary parts along it")
     return [Labels((*x.axes, None) if op.name == "view_as_real" else x.axes[:-1], x.weight)]

@@ -104,8 +104,9 @@ def reduce(op: Op) -> list[Labels]:
     dims = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     gone = {d % max(1, rank) for d in dims}
     kind = _REDUCTIONS[op.name]
-    if "norm" in op.name and float(op.args.get("ord", op.args.get("p", 2)) or 2) <= 0:
-        kind = "norm of order zero or less"
+    order = op.args.get("ord", op.args.get("p"))
+    if order is not None and float(order) < 0:
+        kind = "norm of negative order"  # where a zero would be the smallest
     for d in sorted(gone) if rank else ():
         op.vanish(x.axes[d], kind)
     stays = op.name in ("sum", "mean", "amax", "amin", "linalg_vector_norm", "norm", "var", "std", "any")
@@ -135,7 +136,7 @@ def extreme(op: Op) -> list[Labels]:
     return [Labels(tuple(axes), x.weight), Labels(indices)]
 
 
-@rule("cumsum", "cumprod", "sort", "topk", "flip_indices", "logcumsumexp", "cummax", "cummin")
+@rule("cumsum", "cumprod", "sort", "topk", "logcumsumexp", "cummax", "cummin")
 def along(op: Op) -> list[Labels]:
     """Works along one dimension, in order; the others pass through."""
     x = op.lookup(op.args["self"])

@@ -90,6 +90,9 @@ class _Rewriter:
         name = op_name(node, self.old)
         if not leaves and node.op in ("call_function", "call_method") and name not in RESIZE:
             self.after[new] = self.evaluate(new) if _numbers(before) else before
+            if node.target is torch._assert and self.after[new.args[0]] is False:  # it was about a width
+                self.graph.erase_node(new)
+                return self.env[node.args[0]]  # type: ignore[index]
             return new
         self.after[new] = pytree.tree_map_only(Value, self.shape, before)
         if isinstance(before, Value):
@@ -173,7 +176,7 @@ class _Rewriter:
         if any(isinstance(self.labelled.values[a.name], Value) for a in node.all_input_nodes):
             raise ValueError(f"it uses a number computed from a width by `{op_name(node, self.old)}`")
         with self.graph.inserting_before(self.env[node]):
-            return self.graph.node_copy(node, self.original)  # type: ignore[arg-type]
+            return self.graph.node_copy(node, self.original)
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """The shape of a value in the compact network."""

@@ -59,8 +59,8 @@ def shape(site: Site) -> None:
     node = site.node
     given: tuple[Any, ...] = node.args[1:] or (_argument(node, 1, "size", "shape"),)
     if len(given) == 1 and not isinstance(site.now(given[0]), int):
-        given = given[0] if isinstance(given[0], (list, tuple)) else site.now(given[0])
-    sizes = tuple(given)
+        given = tuple(given[0] if isinstance(given[0], (list, tuple)) else site.now(given[0]))
+    sizes = given
     fixed = _stated(site, sizes, site.new_out[0], infer="expand" not in _name(node) and "broadcast" not in _name(node))
     if fixed != sizes:
         _put(node, node.args[0], fixed, drop=("size", "shape"))

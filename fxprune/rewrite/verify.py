@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from fxprune.errors import InputError, VerifyError
 from fxprune.groups.dispatch import Value
 from fxprune.rewrite.rewrite import Rewritten
-from fxprune.trace import module_path, op_name
+from fxprune.trace import GUARD, module_path, op_name
 
 __all__ = ["TOLERANCE", "Check", "Verified", "verify"]
 
@@ -37,7 +37,7 @@ class Verified:
     """What was compared, and how close it came."""
 
     checks: tuple[Check, ...]
-    refused: tuple[tuple[int, ...], ...] = ()  # image sizes that the original itself does not run at
+    refused: tuple[tuple[int, ...], ...] = ()  # image sizes that the original, or its trace, does not run at
 
     @property
     def difference(self) -> float:
@@ -59,7 +59,7 @@ def verify(
 
     Args:
         inputs: what to run on; by default images of several sizes made after the example, not all square. One that
-            the original itself does not run on is passed over.
+            the original itself does not run on, or that the network was not traced for, is passed over.
         enough: stop after so many comparisons.
 
     Raises:
@@ -83,13 +83,21 @@ def verify(
             failure = error
             refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
             continue
-        checks.append(_compare(rewritten, state, given, want, tolerance))
+        try:
+            checks.append(_compare(rewritten, state, given, want, tolerance))
+        except _Guarded as guard:
+            failure = guard
+            refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
     if not checks:
         raise InputError(
             f"the model does not run on its example input: {failure}",
             hint="give an input it accepts: a line such as `input 1x3x64x64`",
         ) from None
     return Verified(tuple(checks), tuple(refused))
+
+
+class _Guarded(Exception):
+    """The compact network says itself that it was not traced for this size."""
 
 
 def _compare(
@@ -99,6 +107,8 @@ def _compare(
         try:
             got = rewritten.module.forward(*_clone(given))
         except Exception as error:
+            if isinstance(error, AssertionError) and str(error).startswith(GUARD):
+                raise _Guarded(str(error)) from None
             node = first_difference(rewritten, state, given)
             what = f"the compact network fails: {str(error).splitlines()[0]}"
             raise VerifyError(

@@ -7,12 +7,12 @@ from typing import Any
 from torch import nn
 
 from fxprune.errors import TraceError
-from fxprune.trace.concrete import concrete
+from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, module_path, op_name
 
-__all__ = ["Traced", "module_path", "op_name", "trace"]
+__all__ = ["GUARD", "Traced", "module_path", "op_name", "trace"]
 
 
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:

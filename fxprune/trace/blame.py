@@ -29,9 +29,10 @@ def _theirs(filename: str) -> bool:
     return not filename.startswith(_STDLIB) or "site-packages" in filename
 
 
-def _told(frame: FrameType, line: int) -> str:
-    code = frame.f_code
-    return f"{code.co_filename}:{line}, in {code.co_name}: {linecache.getline(code.co_filename, line).strip()}"
+def _told(frame: FrameType, line: int, short: bool = False) -> str:
+    path = frame.f_code.co_filename
+    name = os.path.basename(path) if short else path
+    return f"{name}:{line}, in {frame.f_code.co_name}: {linecache.getline(path, line).strip()}"
 
 
 def user_line(traceback: TracebackType | None) -> str | None:
@@ -45,11 +46,11 @@ def user_line(traceback: TracebackType | None) -> str | None:
 
 
 def user_frame() -> str:
-    """The same for the code that is running now."""
+    """The same for the code that is running now, with the name of the file alone: it is kept in what is emitted."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if _theirs(frame.f_code.co_filename):
-            return _told(frame, frame.f_lineno)
+            return _told(frame, frame.f_lineno, short=True)
         frame = frame.f_back
     return "an unknown line"
 

@@ -22,7 +22,7 @@ from fxprune.trace.blame import retell, user_frame
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.tracer import Tracer
 
-__all__ = ["Answer", "concrete"]
+__all__ = ["GUARD", "Answer", "concrete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
+GUARD = "fxprune traced this network for"  # how the message of a guard begins
 
 
 class Valued(fx.Proxy):
@@ -134,9 +135,11 @@ class ConcreteTracer(Tracer):
         if kind != "output":
             self.values[node] = self.run(node)
             here, there = self.values[node]
-            fed = any(n in self.free for n in node.all_input_nodes)
-            if fed or (not _tensors(here) and (there is UNKNOWN or not _same(here, there))):
-                self.free.add(node)
+            if not _tensors(here):
+                reads = node.target in ("size", getattr, operator.getitem)
+                fed = not reads and any(n in self.free for n in node.all_input_nodes)
+                if fed or there is UNKNOWN or not _same(here, there):
+                    self.free.add(node)
         return node
 
     def run(self, node: fx.Node) -> tuple[Any, Any]:
@@ -178,8 +181,13 @@ class ConcreteTracer(Tracer):
         free = proxy.node in self.free
         where = user_frame()
         if free:
-            same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
-            note = f"traced for {value!r} at {where}; give fxprune an example of this size"
+            if value is True:
+                same: fx.Proxy = proxy
+            elif value is False:
+                same = self.create_proxy("call_function", operator.not_, (proxy,), {})
+            else:
+                same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
+            note = f"{GUARD} {value!r} at {where}; give fxprune an example of this size"
             self.create_proxy("call_function", torch._assert, (same, note), {})
         self.answers.append(Answer(where, value, free))
         return value

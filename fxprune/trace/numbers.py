@@ -144,6 +144,7 @@ def patched(root: nn.Module) -> Iterator[None]:
         for function, wrapper in lifted.items():
             put(vars(torch), function.__name__, wrapper)
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)
+        put(vars(nn.functional), "has_torch_function", lambda tensors: False)  # looks into multi-head attention
         yield
     finally:
         for back in reversed(undo):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import fx, nn
 
+from fxprune.errors import TraceError
 from fxprune.trace.blame import retell
 from fxprune.trace.tracer import Tracer
 
@@ -17,6 +18,8 @@ def symbolic(module: nn.Module, inputs: int) -> fx.GraphModule:
         TraceError: names the line of the model at which the trace stopped, and why.
     """
     tracer = Tracer(inputs)
+    if any(isinstance(part, nn.MultiheadAttention) for part in module.modules()):
+        raise TraceError("multi-head attention asks for sizes")
     try:
         graph = tracer.trace(module)
         return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)
