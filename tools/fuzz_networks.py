@@ -1,6 +1,6 @@
 """Random networks → how many compile exactly, how many are refused and why; exits with 1 if any is wrong.
 
-    tools/fuzz_networks.py --count 10000 --seed 0 --jobs 2
+tools/fuzz_networks.py --count 10000 --seed 0 --jobs 2
 """
 
 from __future__ import annotations
