@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from fxprune.pipeline import analyze as analyze
     from fxprune.pipeline import compile as compile
     from fxprune.pipeline import load as load
-    from fxprune.pipeline import plan as plan
     from fxprune.plan import Calibration as Calibration
 
 __version__ = "0.1.0"
@@ -30,7 +29,6 @@ _HOMES = {
     "compile": "pipeline",
     "load": "pipeline",
     "parse": "lang",
-    "plan": "pipeline",
     "rule": "groups",
 }
 
@@ -44,7 +42,6 @@ __all__ = [
     "compile",
     "load",
     "parse",
-    "plan",
     "rule",
 ]
 

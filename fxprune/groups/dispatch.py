@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.op import Op
-from fxprune.internals import TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
+from fxprune.internals import Memo, TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_path, op_name
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
@@ -45,9 +45,10 @@ class Labelled:
 class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Above the fake mode: after each op, its rule labels what came out."""
 
-    def __init__(self, mends: Mends) -> None:
+    def __init__(self, mends: Mends, call: Memo) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.mends = mends
+        self.call = call
         self.ties = Ties()
         self.place = Place("", "", "")
         self.plain = False  # the node has no parameters of its own
@@ -56,8 +57,8 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        flat = tuple(t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
+        out = self.call(func, args, kwargs)
+        flat = (out,) if isinstance(out, torch.Tensor) else _tensors(out)
         if func.namespace == "aten" and flat:
             op = Op(func, _bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
             op.macs = macs(func, args, kwargs, out)
@@ -95,13 +96,14 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Above the fake mode: notes every op that multiplies and accumulates, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Memo) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.call = call
         self.place = Place("", "", "")
         self.found: list[tuple[str, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = self.call(func, args, kwargs or {})
         count = macs(func, args, kwargs or {}, out)
         if count:
             self.found.append((self.place.node, count))
@@ -139,7 +141,10 @@ class _Runner(fx.Interpreter):
         out = super().run_node(n)
         if isinstance(self.mode, _Rules):
             read = self.mode.read
-            self.values[n.name] = pytree.tree_map_only(torch.Tensor, lambda t: Value(tuple(t.shape), read(t)), out)
+            if isinstance(out, torch.Tensor):
+                self.values[n.name] = Value(tuple(out.shape), read(out))
+            else:
+                self.values[n.name] = pytree.tree_map_only(torch.Tensor, lambda t: Value(tuple(t.shape), read(t)), out)
         return out
 
 
@@ -154,7 +159,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
         InputError: the example does not fit the network; names the line and the op.
     """
     fake = fake_mode()
-    mode = _Rules(mends)
+    mode = _Rules(mends, Memo(fake))
     tensors = traced.tensors()
     masked = traced.named()
     names: dict[str, Labels] = {}
@@ -179,6 +184,10 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
     return Labelled(names, tensors, tuple(owners), start, runner.values, needs, mode.ties)
 
 
+def _tensors(out: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
+
+
 def _bare(layer: nn.Module) -> bool:
     """Has it no parameters of its own?"""
     return next(layer.parameters(), None) is None
@@ -187,7 +196,7 @@ def _bare(layer: nn.Module) -> bool:
 def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]]:
     """(fx node, multiply-accumulates) of every op that has some, in order, for inputs like `example`; no arithmetic."""
     fake = fake_mode()
-    mode = _Counter()
+    mode = _Counter(Memo(fake))
     fakes = {id(tensor): fake_like(tensor, fake) for tensor in traced.tensors().values()}
     inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
     with torch.no_grad(), quietly(), fake, mode:

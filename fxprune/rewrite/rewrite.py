@@ -16,7 +16,7 @@ from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site
 from fxprune.rewrite.slicing import Kept, Slicer
-from fxprune.trace import op_name
+from fxprune.trace import has_effects, op_name
 
 __all__ = ["Rewritten", "rewrite"]
 
@@ -73,7 +73,7 @@ class _Rewriter:
             ) as error:
                 what = f"`{op_name(node, self.old)}` ({node.name}) cannot be resized: {error}"
                 raise RewriteError(what, node=node.name) from error
-        self.graph.eliminate_dead_code(self.has_effects)
+        self.graph.eliminate_dead_code(lambda node: has_effects(node, self.layers.get(str(node.target))))
         module = fx.GraphModule(self.attributes(), self.graph, class_name=type(self.old).__name__)
         module.graph.lint()
         node_of = {old.name: new.name for old, new in self.env.items()}
@@ -85,18 +85,21 @@ class _Rewriter:
         """One node, mended if the cut touches it."""
         new = self.graph.node_copy(node, self.env.__getitem__)
         before = self.labelled.values[node.name]
-        leaves = [leaf for leaf in pytree.tree_leaves(before) if isinstance(leaf, Value)]
+        leaves = [before] if isinstance(before, Value) else _values(before)
         shapes = tuple(self.shape(leaf) for leaf in leaves)
         name = op_name(node, self.old)
         if not leaves and node.op in ("call_function", "call_method") and name not in RESIZE:
             self.after[new] = self.evaluate(new) if _numbers(before) else before
-            if node.target is torch._assert and self.after[new.args[0]] is False:  # it was about a width
+            checked = node.args[0] if node.target is torch._assert else None
+            if isinstance(checked, fx.Node) and self.after[self.env[checked]] is False:  # it was about a width
                 self.graph.erase_node(new)
-                return self.env[node.args[0]]  # type: ignore[index]
+                return self.env[checked]
             return new
-        self.after[new] = pytree.tree_map_only(Value, self.shape, before)
         if isinstance(before, Value):
+            self.after[new] = shapes[0]
             self.tensor_nodes.add(new)
+        else:
+            self.after[new] = pytree.tree_map_only(Value, self.shape, before)
         site = self.site(node, new, shapes)
         if node.op == "call_module":
             self.layer(node, site)
@@ -155,8 +158,9 @@ class _Rewriter:
     def changed(self, node: fx.Node) -> bool:
         """Is it a plain value that comes out differently in the compact network?"""
         before = self.labelled.values[node.name]
-        leaves = pytree.tree_leaves(before)
-        return not any(isinstance(leaf, Value) for leaf in leaves) and self.after.get(self.env[node]) != before
+        if isinstance(before, Value) or _values(before):
+            return False
+        return bool(self.after.get(self.env[node]) != before)
 
     def keep_numbers(self, node: fx.Node, new: fx.Node) -> None:
         """A number that was computed from a width, and is not a size, stays the original's: √d in attention, x / C."""
@@ -208,17 +212,6 @@ class _Rewriter:
         shapes = (site.new_in, site.new_out[0]) if site is not None and site.new_out else None
         self.layers[path] = rebuild(old, self.tensors, f"{path}.", *shapes) if shapes else old
 
-    def has_effects(self, node: fx.Node) -> bool:
-        """Keep what writes in place or checks, even if nobody reads its result."""
-        if node.op in ("placeholder", "output") or node.target is torch._assert:
-            return True
-        if node.op == "call_module":
-            layer = self.layers[str(node.target)]
-            return bool(getattr(layer, "inplace", False) or getattr(layer, "track_running_stats", False))
-        name = str(getattr(node.target, "__name__", node.target))
-        written = name == "setitem" or (name.endswith("_") and not name.endswith("__"))
-        return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
-
     def attributes(self) -> dict[str, Any]:
         """What the compact graph refers to, by path."""
         found: dict[str, Any] = {}
@@ -235,6 +228,10 @@ def _fetch(root: Any, target: str) -> Any:
     for part in target.split("."):
         root = getattr(root, part)
     return root
+
+
+def _values(value: Any) -> list[Value]:
+    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Value)]
 
 
 def _numbers(value: Any) -> bool:

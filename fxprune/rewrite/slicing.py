@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ class Slicer:
     groups: Groups
     removed: Ids  # unit numbers
     alive: NDArray[np.bool_]  # of each id
+    known: dict[int, NDArray[np.bool_] | None] = field(default_factory=dict, repr=False)  # id vector → who lives
 
     @classmethod
     def of(cls, groups: Groups, removed: Ids) -> Slicer:
@@ -34,8 +35,11 @@ class Slicer:
         """Along an axis, who lives; None if everybody does."""
         if axis is None:
             return None
-        alive = self.alive[axis.ids]
-        return None if alive.all() else alive
+        key = id(axis.ids)  # labels live as long as the groups do
+        if key not in self.known:
+            alive = self.alive[axis.ids]
+            self.known[key] = None if alive.all() else alive
+        return self.known[key]
 
     def kept(self) -> Kept:
         """Kept indices of every parameter and buffer that lost something."""

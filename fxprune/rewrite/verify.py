@@ -85,7 +85,7 @@ def verify(
             continue
         try:
             checks.append(_compare(rewritten, state, given, want, tolerance))
-        except _Guarded as guard:
+        except _GuardError as guard:
             failure = guard
             refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
     if not checks:
@@ -96,7 +96,7 @@ def verify(
     return Verified(tuple(checks), tuple(refused))
 
 
-class _Guarded(Exception):
+class _GuardError(Exception):
     """The compact network says itself that it was not traced for this size."""
 
 
@@ -108,7 +108,7 @@ def _compare(
             got = rewritten.module.forward(*_clone(given))
         except Exception as error:
             if isinstance(error, AssertionError) and str(error).startswith(GUARD):
-                raise _Guarded(str(error)) from None
+                raise _GuardError(str(error)) from None
             node = first_difference(rewritten, state, given)
             what = f"the compact network fails: {str(error).splitlines()[0]}"
             raise VerifyError(

@@ -10,9 +10,9 @@ from fxprune.errors import TraceError
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.symbolic import symbolic
-from fxprune.trace.traced import Traced, module_path, op_name
+from fxprune.trace.traced import Traced, has_effects, module_path, op_name
 
-__all__ = ["GUARD", "Traced", "module_path", "op_name", "trace"]
+__all__ = ["GUARD", "Traced", "has_effects", "module_path", "op_name", "trace"]
 
 
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
@@ -39,5 +39,8 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         rung = "concrete"
         graph, answers = concrete(share(copy), example)
         notes += [f"traced for {a.value!r} at {a.where}" for a in answers if a.free]
-    graph.graph.lint()
+    layers = dict(graph.named_modules())
+    if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
+        graph.delete_all_unused_submodules()
+        graph.recompile()
     return Traced(graph, copy, tuple(example), rung, module.training, modes, tuple(dict.fromkeys(notes)))

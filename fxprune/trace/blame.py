@@ -6,6 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
+from functools import cache
 from types import FrameType, TracebackType
 
 import torch
@@ -14,7 +15,7 @@ from torch.fx.proxy import TraceError as FxTraceError
 from fxprune.errors import TraceError
 from fxprune.internals import DATA_DEPENDENT
 
-__all__ = ["retell", "user_frame", "user_line"]
+__all__ = ["retell", "running_line", "user_frame", "user_line"]
 
 _NOT_THE_USERS = (
     os.path.dirname(torch.__file__) + os.sep,
@@ -23,6 +24,7 @@ _NOT_THE_USERS = (
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 
 
+@cache
 def _theirs(filename: str) -> bool:
     if filename.startswith(_NOT_THE_USERS) or filename.startswith("<"):
         return False
@@ -45,14 +47,18 @@ def user_line(traceback: TracebackType | None) -> str | None:
     return found
 
 
-def user_frame() -> str:
-    """The same for the code that is running now, with the name of the file alone: it is kept in what is emitted."""
+def user_frame() -> FrameType | None:
+    """The innermost frame of the model's code that is running now."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if _theirs(frame.f_code.co_filename):
-            return _told(frame, frame.f_lineno, short=True)
+    while frame is not None and not _theirs(frame.f_code.co_filename):
         frame = frame.f_back
-    return "an unknown line"
+    return frame
+
+
+def running_line() -> str:
+    """`file:line, in function: source` of that frame; the name of the file alone, since emitted models quote it."""
+    frame = user_frame()
+    return "an unknown line" if frame is None else _told(frame, frame.f_lineno, short=True)
 
 
 def retell(error: Exception) -> TraceError:

@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxprune.internals import fake_like, fake_mode, shell
-from fxprune.trace.blame import retell, user_frame
+from fxprune.trace.blame import retell, running_line
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.tracer import Tracer
 
@@ -179,7 +179,7 @@ class ConcreteTracer(Tracer):
     def answer(self, proxy: Valued, value: Any) -> Any:
         """Tell Python a value; guard it in the graph if it could be another one elsewhere."""
         free = proxy.node in self.free
-        where = user_frame()
+        where = running_line()
         if free:
             if value is True:
                 same: fx.Proxy = proxy

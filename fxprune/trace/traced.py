@@ -61,6 +61,17 @@ def op_name(node: fx.Node, root: nn.Module) -> str:
     return node.op
 
 
+def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
+    """Does a node write in place or check something, so that it must stay even if nobody reads its result?"""
+    if node.op in ("placeholder", "output") or node.target is torch._assert:
+        return True
+    if node.op == "call_module":
+        return bool(getattr(layer, "inplace", False) or getattr(layer, "track_running_stats", False))
+    name = str(getattr(node.target, "__name__", node.target))
+    written = name == "setitem" or (name.endswith("_") and not name.endswith("__"))
+    return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
+
+
 def module_path(node: fx.Node) -> str:
     """Path of the module whose forward the node belongs to; of a leaf module, its own."""
     if node.op == "call_module":

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from fxprune.trace.blame import user_frame
+
 __all__ = ["Tracer"]
 
 # torch.nn modules that are more than one layer: looked into
@@ -29,11 +31,20 @@ class Tracer(fx.Tracer):
     def __init__(self, given: int) -> None:
         super().__init__(param_shapes_constant=True)
         self.given = given
-        self.record_stack_traces = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """A layer of torch.nn itself, not of a subclass written elsewhere."""
         return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, _OPENED)
+
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> fx.Node:
+        """A node that remembers the line of the model it came from, as (file, line)."""
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        frame = user_frame()
+        if frame is not None:
+            node.meta["source"] = (frame.f_code.co_filename, frame.f_lineno)
+        return node
 
     def _proxy_placeholder(self, name: str, concrete_args: Any, sig: inspect.Signature, fn_for_analysis: Any) -> Any:
         if not name.startswith("*"):
