@@ -1,11 +1,11 @@
 """Stops and boxes → shapes: what a card, an op, the frame of a module look like, before anyone knows where they go.
 
-A shape's class says what it means; style.py says how that looks. A card's coordinates count from the middle of its upper edge.
+A shape's class says what it means; style.py says how that looks. A card's coordinates count from the
+middle of its upper edge.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -74,8 +74,9 @@ def titled(box: Box, outer: str) -> tuple[str, str]:
     if box.name:
         title = box.name
     elif box.run and box.last != box.path:
-        shared = len(os.path.commonprefix([box.path.split("."), box.last.split(".")]))
-        tail = ".".join(box.last.split(".")[shared:])
+        first, last = box.path.split("."), box.last.split(".")
+        shared = next(k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+        tail = ".".join(last[shared:])
         title = f"{relative(box.path, outer)} … {tail}"
     else:
         title = relative(box.path, outer)
@@ -90,6 +91,7 @@ class Artist:
         self.flow = flow
         self.groups = flow.groups.groups
         self.letters = letters(flow.groups)
+        self._told: dict[int, str] = {}
         order = list(self.letters)
         self.colour = {index: k if k < COLOURS else 1 + (k - 1) % (COLOURS - 1) for k, index in enumerate(order)}
 
@@ -100,9 +102,15 @@ class Artist:
         group = self.groups[index]
         return {"free": "free", "protected": "fixed"}.get(group.kind) or f"k{self.colour[index]}"
 
-    def card(self, stop: Stop, label: str, alike: Sequence[Stop] = ()) -> Drawing:
-        """The card of a layer, or the pill of anything else; `alike` are the stops that it stands for besides."""
-        return self._layer(stop, label, (stop, *alike)) if stop.kind == "layer" else self._pill(stop)
+    def card(self, stop: Stop, label: str, shown: Sequence[Stop] = (), room: Sequence[Stop] = ()) -> Drawing:
+        """The card of a layer, or the pill of anything else.
+
+        Args:
+            label: its name in the box around it.
+            shown: the stops that it stands for: identical blocks that are folded. Widths are given as a range.
+            room: the stops that it may stand for when more is folded, for its size.
+        """
+        return self._layer(stop, label, shown or (stop,), room or (stop,)) if stop.kind == "layer" else self._pill(stop)
 
     def _pill(self, stop: Stop) -> Drawing:
         shown = stop.what
@@ -118,7 +126,10 @@ class Artist:
         if look == "fixed":
             shapes.append(Rect(-width / 2, 0, width, PILL, PILL / 2, "tint fixed"))
         elif not solid and stop.kind == "op" and any(self.look(p.group) != "free" for p in stop.leaves):
-            strip = [(p, *span) for p, span in zip(stop.leaves, _spans(stop.leaves, -width / 2 + 12, width - 24), strict=True)]
+            strip = [
+                (p, *span)
+                for p, span in zip(stop.leaves, _spans(stop.leaves, -width / 2 + 12, width - 24), strict=True)
+            ]
             shapes += [Rect(x, PILL - 3, w, 3, 0, f"seg {self.look(p.group)}") for p, x, w in strip]
         text = f"on {look}" if solid else "op"
         shapes.append(Text(-3.5 - 3.5 * len(letter) if letter else 0, 16, shown, text, "middle"))
@@ -126,13 +137,10 @@ class Artist:
             shapes.append(Text(width / 2 - 9, 16, letter, f"on {look} letter", "end"))
         return Drawing(width, PILL, tuple(shapes), self.hint(stop))
 
-    def _layer(self, stop: Stop, label: str, alike: Sequence[Stop]) -> Drawing:
-        enters, leaves = stop.width("enters"), stop.width("leaves")
-        before = f"{enters} → {leaves}"
-        after = ""
-        if self.flow.planned:
-            after = f"{_range(s.width('enters', True) for s in alike)} → {_range(s.width('leaves', True) for s in alike)}"
-        aside = max(len(before), len(after)) * SMALL
+    def _layer(self, stop: Stop, label: str, shown: Sequence[Stop], room: Sequence[Stop]) -> Drawing:
+        before = f"{stop.width('enters')} → {stop.width('leaves')}"
+        after, widest = (_left(shown), _left(room)) if self.flow.planned else (before, before)
+        aside = max(len(before), len(widest)) * SMALL
         width = max(NARROWEST, max(len(label) * NAME, len(stop.what) * SMALL) + aside + 34)
         left = -width / 2
         shapes: list[Shape] = [Rect(left, 0, width, CARD, RADIUS, "card")]
@@ -146,7 +154,7 @@ class Artist:
         right = width / 2 - 9
         shapes.append(Text(left + 9, 18, label, "name"))
         shapes.append(Text(left + 9, 32, stop.what, "sub"))
-        if after and after != before:
+        if widest != before:
             shapes.append(Text(right, 18, before, "was", "end"))
             shapes.append(Text(right, 32, after, "now", "end"))
         else:
@@ -175,6 +183,11 @@ class Artist:
 
     def told(self, group: Group) -> str:
         """A group in one line."""
+        if group.index not in self._told:
+            self._told[group.index] = self._tell(group)
+        return self._told[group.index]
+
+    def _tell(self, group: Group) -> str:
         if group.kind == "protected":
             return f"{group.width} channels protected: {group.reason}"
         if group.kind == "free":
@@ -192,6 +205,11 @@ def _spans(portions: Sequence[Portion], left: float, width: float) -> list[tuple
         spans.append((at, share))
         at += share
     return spans
+
+
+def _left(stops: Sequence[Stop]) -> str:
+    """Widths after the plan, of stops that are shown as one."""
+    return f"{_range(s.width('enters', True) for s in stops)} → {_range(s.width('leaves', True) for s in stops)}"
 
 
 def _range(values: Iterable[int]) -> str:

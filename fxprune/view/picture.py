@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fxprune.groups import Groups
 from fxprune.plan import Plan
 from fxprune.view.boxes import Box, boxes_of, leaves, relative
+from fxprune.view.contract import flow_of
 from fxprune.view.draw import SMALL, Artist, Drawing, Rect, Shape, Text, titled
-from fxprune.view.flow import Flow, flow_of
+from fxprune.view.flow import Flow
 from fxprune.view.layout import METRICS, Placed, Wire, place
 from fxprune.view.sheet import Sheet, sheets_of
 
@@ -27,6 +28,7 @@ class Picture:
     artist: Artist = field(repr=False)
     labels: dict[int, str] = field(repr=False)  # stop → its name in the box around it
     outer: dict[int, str] = field(repr=False)  # number of a box → path of the module around it
+    room: dict[int, tuple[int, ...]] = field(repr=False)  # stop → distances to those alike in all runs around it
     cards: dict[int, Drawing] = field(repr=False)  # of the stops that show
     placed: Placed = field(repr=False)
 
@@ -53,7 +55,7 @@ class Picture:
         title, badge = self.titled(placed.item)
         shapes: list[Shape] = [Text(-placed.left + 10, 16, title, "title")]
         if badge:
-            width = len(badge) * SMALL + 20
+            width = self.room_of(placed.item)[1] - 12
             shapes.append(Rect(placed.right - width - 6, 4, width, 17, 8.5, "badge"))
             shapes.append(Text(placed.right - 6 - width / 2, 16, badge, "times", "middle"))
         return shapes
@@ -61,6 +63,11 @@ class Picture:
     def titled(self, box: Box) -> tuple[str, str]:
         """Title and badge of a box, in words."""
         return titled(box, self.outer[box.number])
+
+    def room_of(self, box: Box) -> tuple[float, float]:
+        """Widths of the words in a box's header, and of its badge."""
+        words, badge = self.titled(box) if box.number else ("", "")
+        return round(len(words) * 6.7, 1), round(len(badge) * SMALL + 44, 1) if badge else 0
 
     def wire(self, wire: Wire) -> str:
         """Classes of an edge: residual ones have the colour of their group."""
@@ -90,18 +97,15 @@ def picture(
     outer: dict[int, str] = {}
     _name(root, "", flow, labels, outer)
     shut = folded or (lambda box: True)
+    room: dict[int, tuple[int, ...]] = {}
+    _alike(root, (0,), room)
     cards: dict[int, Drawing] = {}
-    _cards(root, (0,), shut, artist, labels, cards)
-    made = Picture(
-        title or type(groups.traced.module).__name__, flow, root, sheets, artist, labels, outer, cards, Placed(0, 0, 0, 0)
-    )
+    _cards(root, (0,), shut, artist, labels, room, cards)
+    called = title or type(groups.traced.module).__name__
+    made = Picture(called, flow, root, sheets, artist, labels, outer, room, cards, Placed(0, 0, 0, 0))
 
-    def header(box: Box) -> tuple[float, float]:
-        words, badge = made.titled(box) if box.number else ("", "")
-        return len(words) * 6.7, len(badge) * SMALL + 32 if badge else 0
-
-    placed = place(root, sheets, lambda stop: (cards[stop].width, cards[stop].height), header, shut)
-    return Picture(made.title, flow, root, sheets, artist, labels, outer, cards, placed)
+    placed = place(root, sheets, lambda stop: (cards[stop].width, cards[stop].height), made.room_of, shut)
+    return replace(made, placed=placed)
 
 
 def _name(box: Box, around: str, flow: Flow, labels: dict[int, str], outer: dict[int, str]) -> None:
@@ -121,6 +125,7 @@ def _cards(
     folded: Callable[[Box], bool],
     artist: Artist,
     labels: dict[int, str],
+    room: dict[int, tuple[int, ...]],
     cards: dict[int, Drawing],
 ) -> None:
     """Cards of what shows. Identical blocks have as many stops each, so those alike stand at fixed distances."""
@@ -132,6 +137,18 @@ def _cards(
         items = items[:1]
     for item in items:
         if isinstance(item, Box):
-            _cards(item, offsets, folded, artist, labels, cards)
+            _cards(item, offsets, folded, artist, labels, room, cards)
         else:
-            cards[item] = artist.card(stops[item], labels[item], [stops[item + k] for k in offsets])
+            shown = [stops[item + k] for k in offsets]
+            cards[item] = artist.card(stops[item], labels[item], shown, [stops[item + k] for k in room[item]])
+
+
+def _alike(box: Box, offsets: tuple[int, ...], room: dict[int, tuple[int, ...]]) -> None:
+    """Of each stop, the distances to those that correspond to it if every run around it is folded."""
+    starts = [leaves(item)[0] for item in box.items]
+    for item, own in zip(box.items, starts, strict=True):
+        mine = tuple(offset + start - own for offset in offsets for start in starts) if box.run else offsets
+        if isinstance(item, Box):
+            _alike(item, mine, room)
+        else:
+            room[item] = mine

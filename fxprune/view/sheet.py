@@ -125,8 +125,8 @@ def _ranks(count: int, links: Iterable[tuple[int, int, int]], top: set[int], bot
 def _rows(rank: list[int], links: Iterable[tuple[int, int, int]]) -> tuple[tuple[int, ...], ...]:
     """Spots of a row stand below what feeds them: ordered by the mean place of those, then by execution."""
     rows: list[list[int]] = [[] for _ in range(max(rank) + 1)]
-    for spot, row in enumerate(rank):
-        rows[row].append(spot)
+    for spot, level in enumerate(rank):
+        rows[level].append(spot)
     into: dict[int, list[int]] = defaultdict(list)
     for a, b, _ in links:
         into[b].append(a)

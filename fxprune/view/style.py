@@ -1,4 +1,4 @@
-"""How everything in a picture looks: colours that the colour-blind can tell apart, light and dark, as CSS and as numbers.
+"""How everything looks: colours that the colour-blind can tell apart, light and dark, as CSS and as numbers.
 
 The eight group colours are Okabe and Ito's (2008) without yellow and black, and two of Tol's. Nothing is said by colour
 alone: groups carry letters, protected channels are hatched, what is cut away is empty, residual edges are thick.
@@ -87,5 +87,10 @@ def css(scope: str = "svg.fxprune") -> str:
         f"{scope} .hatching{{stroke:var(--hatch);stroke-width:2}}",
     ]
     for k, (colour, text) in enumerate(zip(GROUPS, INK, strict=True)):
-        rules.append(f"{scope} .k{k}{{fill:{colour}}}{scope} .on.k{k}{{fill:{text}}}{scope} .wire.k{k}{{stroke:{colour};fill:none}}")
+        rules += [
+            f"{scope} .k{k}{{fill:{colour}}}",
+            f"{scope} .on.k{k}{{fill:{text}}}",
+            f"{scope} .wire.k{k}{{stroke:{colour};fill:none}}",
+            f".chip.k{k}{{background:{colour};color:{text}}}",
+        ]
     return "\n".join(rules)

@@ -30,12 +30,13 @@ def svg(picture: Picture) -> str:
     placed = picture.placed
     width = placed.left + placed.right + 2 * MARGIN
     height = placed.height + 2 * MARGIN
+    left = _n(-placed.left - MARGIN)
     body = "\n".join(_drawn(picture, placed, ""))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="fxprune" width="{_n(width)}" height="{_n(height)}" '
-        f'viewBox="{_n(-placed.left - MARGIN)} {-MARGIN} {_n(width)} {_n(height)}" role="img">\n'
+        f'viewBox="{left} {-MARGIN} {_n(width)} {_n(height)}" role="img">\n'
         f"<title>{text(picture.title)}</title>\n<style>\n{css()}\n</style>\n{DEFINITIONS}\n"
-        f'<rect class="page" x="{_n(-placed.left - MARGIN)}" y="{-MARGIN}" width="{_n(width)}" height="{_n(height)}"/>\n'
+        f'<rect class="page" x="{left}" y="{-MARGIN}" width="{_n(width)}" height="{_n(height)}"/>\n'
         f"{body}\n</svg>\n"
     )
 
@@ -84,5 +85,3 @@ def _wire(picture: Picture, wire: Wire) -> str:
 
 def _n(value: float) -> str:
     return f"{round(value * 10) / 10:g}"
-
-

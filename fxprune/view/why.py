@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import linecache
 import os
-import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
-import torch
 from torch import fx
 
 from fxprune.errors import InputError
@@ -18,9 +17,6 @@ from fxprune.groups import Group, Groups
 from fxprune.groups.labels import FIXED, Ids, Place
 
 __all__ = ["Step", "Tie", "Why", "source_line", "ties_of", "why"]
-
-FRAME = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+), in [^\n]*\n?(?P<code>[^\n]*)')
-NOT_THE_MODELS = (os.path.dirname(torch.__file__) + os.sep, "fxprune" + os.sep + "trace" + os.sep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,9 @@ def ties_of(groups: Groups) -> dict[int, tuple[Tie, ...]]:
             continue
         owners = np.stack([np.searchsorted(starts, ids[real], side="right") - 1 for ids in (event.a, event.b)])
         index = group_of[groups.unit_of[event.a[real]]]
-        for k, a, b in np.unique(np.vstack([index, owners]), axis=1).T.tolist():
+        count = len(starts)
+        for code in np.unique((index * count + owners[0]) * count + owners[1]).tolist():
+            k, a, b = code // count // count, code // count % count, code % count
             layers = [_layer(groups.labelled.owners[owner][0]) for owner in (a, b)]
             if k < 0:
                 continue
@@ -117,17 +115,12 @@ def ties_of(groups: Groups) -> dict[int, tuple[Tie, ...]]:
 
 def source_line(node: fx.Node | None) -> str | None:
     """`file:line: source` of the model's line that a node was traced from, if the trace recorded it."""
-    trace = node.meta.get("stack_trace") if node is not None else None
-    if not trace:
+    found = node.meta.get("source") if node is not None else None
+    if not isinstance(found, tuple):
         return None
-    at = len(trace)
-    while (at := trace.rfind('File "', 0, at)) >= 0:
-        match = FRAME.match(trace, at)
-        file = match["file"] if match else "<"
-        if match and not any(place in file for place in NOT_THE_MODELS) and not file.startswith("<"):
-            code = match["code"].strip()
-            return f"{os.path.basename(file)}:{match['line']}" + (f": {code}" if code else "")
-    return None
+    file, number = str(found[0]), int(found[1])
+    code = linecache.getline(file, number).strip()
+    return f"{os.path.basename(file)}:{number}" + (f": {code}" if code else "")
 
 
 def _alone(groups: Groups, layer: str, found: Sequence[Group]) -> Why:
@@ -165,7 +158,9 @@ def _is(tensor: str, layer: str) -> bool:
 def _ids(groups: Groups, group: Group, layer: str) -> set[int]:
     """The ids of one unit of the group in a layer: what it makes of it, or else what it takes."""
     members = [member for member in group.members if _is(member.tensor, layer)]
-    made = [member for member in members if member.role == "out"] or [m for m in members if m.role == "along"] or members
+    made = (
+        [member for member in members if member.role == "out"] or [m for m in members if m.role == "along"] or members
+    )
     found: set[int] = set()
     for member in made:
         start, size = groups.starts[member.tensor, member.dim]
