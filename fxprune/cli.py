@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fxprune import __version__
-from fxprune.errors import FxpruneError, ModelError
+from fxprune.errors import FxpruneError, ModelError, OutputError
 
 if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
     from fxprune.job import Job, Network
@@ -87,7 +87,12 @@ def _where(span: Any) -> str | None:
 
 def printed(value: object) -> None:
     """One JSON object on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(jsoned(value), nl=False)
+
+
+def jsoned(value: object) -> str:
+    """A value as JSON, indented."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 @click.group(cls=Front, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -196,24 +201,30 @@ def check(spec: str, model: str | None, pairs: tuple[str, ...], as_json: bool, *
 
 @front.command(short_help="List which channels are tied together.")
 @click.argument("model")
-@click.option("-o", "--out", metavar="FILE", help="Write the groups to a file instead: .json.")
+@click.option("-o", "--out", metavar="FILE", help="Write a file instead: .html, .svg, .png, .dot, .graphml, .json.")
 @with_model
 def groups(model: str, out: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """List which channels of MODEL are tied together, and why some cannot be cut."""
-    from fxprune.emit.places import write_file
+    from fxprune.emit.places import replace_file
     from fxprune.job import load_network, settings
 
     with working(as_json, quiet=True):
-        network = load_network(model, settings(pairs), **given)
-        from fxprune import pipeline
+        from fxprune.view.files import GRAPH_FORMATS, graph_file
         from fxprune.view.listing import listing_json
         from fxprune.view.terminal import show, summary, tree
 
+        form = Path(out).suffix.removeprefix(".").lower() if out else "json"
+        if form not in GRAPH_FORMATS:
+            raise OutputError(f"{out}: no format is called so", hint=f"end it in .{', .'.join(GRAPH_FORMATS)}")
+        network = load_network(model, settings(pairs), **given)
+        from fxprune import pipeline
+
         found = pipeline.analyze(network.module, network.example)
+        listed = listing_json(found, network.title)
     if out:
-        write_file(Path(out), {".json": lambda: json.dumps(listing_json(found, network.title), indent=2) + "\n"})
+        replace_file(Path(out), jsoned(listed) if form == "json" else graph_file(found, form, title=network.title))
     if as_json:
-        printed(listing_json(found, network.title))
+        printed(listed)
     elif out:
         click.echo(f"{out}: {summary(found)}")
     else:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fxprune.emit.writer import check_free, reason
 from fxprune.errors import OutputError
 
-__all__ = ["check_out", "replace_file", "write_file"]
+__all__ = ["check_out", "replace_file"]
 
 
 def check_out(out: Path) -> None:
@@ -31,20 +30,7 @@ def check_out(out: Path) -> None:
         raise OutputError(f"cannot write {out}: {above} may not be written", hint="choose another folder with -o")
 
 
-def write_file(path: Path, writers: Mapping[str, Callable[[], str]]) -> None:
-    """Write a file in the format that its ending names.
-
-    Raises:
-        OutputError: no such format, or it cannot be written.
-    """
-    if path.suffix not in writers:
-        raise OutputError(
-            f"{path}: no format ends in {path.suffix or 'nothing'}", hint=f"there is {', '.join(writers)}"
-        )
-    replace_file(path, writers[path.suffix]())
-
-
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file as a whole, or leave it as it was; its permissions stay.
 
     Raises:
@@ -53,7 +39,7 @@ def replace_file(path: Path, text: str) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)

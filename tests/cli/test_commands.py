@@ -116,6 +116,15 @@ def test_groups_as_json_are_all_there(run: Run, place: Path) -> None:
     assert json.loads((place / "g.json").read_text()) == printed
 
 
+@pytest.mark.parametrize(
+    ("form", "begins"), [("svg", b"<svg"), ("html", b"<!doctype html>"), ("png", b"\x89PNG"), ("dot", b"digraph")]
+)
+def test_groups_as_pictures(form: str, begins: bytes, run: Run, place: Path) -> None:
+    result = run("groups", "net.py", "-o", f"g.{form}")
+    assert (result.exit_code, result.stdout) == (0, f"g.{form}: 4 groups: 2 free, 1 constrained, 1 protected\n")
+    assert (place / f"g.{form}").read_bytes().lower().startswith(begins.lower())
+
+
 def test_fmt_works_in_place_and_keeps_permissions_and_links(run: Run, place: Path) -> None:
     spec = place / "a.prune"
     spec.write_text("# why\ncut   filters 050%\n")
