@@ -481,10 +481,8 @@ def pixel_shuffle(r: Random, c: int) -> Block | None:
 
 
 def pixel_unshuffle(r: Random, c: int) -> Block:
-    parts: Callable[[Any], Any] = (
-        lambda x: torch.cat(  # noqa: E731
-            [x[:, :, ::2, ::2], x[:, :, 1::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, 1::2]], 1
-        )
+    parts: Callable[[Any], Any] = lambda x: torch.cat(
+        [x[:, :, ::2, ::2], x[:, :, 1::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, 1::2]], 1
     )
     name, function = r.choice([("unshuffle", lambda x: F.pixel_unshuffle(x, 2)), ("focus", parts)])
     return Call(name, [4 * c], function, Fraction(1, 2))

@@ -105,7 +105,7 @@ def draw_network(r: Random, most: int = 12) -> Network:
     steps = [Step(0, (0,))]
     values: list[tuple[int, Fraction]] = [(3, Fraction(1)), (blocks[0].out[0], Fraction(1))]
     names, weights = list(BLOCKS), [often for *_, often in BLOCKS.values()]
-    wanted = r.randint(3, most)
+    wanted = r.randint(min(5, most), most)
     for _ in range(4 * most):
         if len(steps) > wanted:
             break
@@ -125,8 +125,9 @@ def _make(name: str, r: Random, *channels: int) -> Block:
 
 
 def _pick(r: Random, values: Sequence[tuple[int, Fraction]]) -> int:
-    """A value, more likely a recent one."""
-    return len(values) - 1 - min(r.choice([0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6]), len(values) - 1)
+    """A value, more likely a recent one; seldom the image itself, which cannot be cut."""
+    found = len(values) - 1 - min(r.choice([0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6]), len(values) - 1)
+    return max(found, 1) if len(values) > 1 and r.random() < 0.9 else found
 
 
 def _next(name: str, r: Random, blocks: list[Block], values: list[tuple[int, Fraction]]) -> Step | None:
