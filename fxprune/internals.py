@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,14 +101,18 @@ def _facts(value: Any) -> Any:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Inside, torch does not log what a run without arithmetic fails at: the caller expects it."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Inside, torch neither logs nor warns: what it says about tracing is not for the user. Garbage waits meanwhile."""
+    level, collecting = logging.root.manager.disable, gc.isenabled()
+    logging.disable(logging.CRITICAL)
+    gc.disable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.setLevel(level)
+        logging.disable(level)
+        if collecting:
+            gc.enable()
 
 
 def macs(func: Any, args: Any, kwargs: Any, out: Any) -> int:

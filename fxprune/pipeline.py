@@ -20,13 +20,13 @@ from torch import fx, nn
 from fxprune import lang
 from fxprune.emit.files import Saved, save
 from fxprune.emit.load import load
-from fxprune.errors import InputError, PlanError, RewriteError, TraceError
+from fxprune.errors import InputError, PlanError, RewriteError
 from fxprune.groups import Groups, discover, guard
 from fxprune.lang import Emit, Norm, Spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
-from fxprune.trace import Traced, trace
+from fxprune.trace import Traced, retell, trace
 from fxprune.view import GroupRow, Report, make_report
 
 __all__ = ["Compiled", "Watch", "analyze", "compile", "load", "plan"]
@@ -207,7 +207,7 @@ def _groups(model: nn.Module, traced: Traced) -> Groups:
         return discover(traced, can_mend)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         check_example(model, traced.example)
-        raise TraceError(f"the traced network does not run: {error}") from error
+        raise retell(error) from None
 
 
 def _on_meta(model: nn.Module) -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import io
-import logging
 import os
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +15,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
+
+from fxprune.internals import quietly
 
 __all__ = ["Exported", "export_bytes", "export_pt2"]
 
@@ -36,22 +35,6 @@ class Exported:
     @property
     def done(self) -> bool:
         return bool(self.data)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep torch's warnings and logs about tracing from the user; collect no garbage meanwhile, to save time."""
-    level, collecting = logging.root.manager.disable, gc.isenabled()
-    logging.disable(logging.CRITICAL)
-    gc.disable()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-        if collecting:
-            gc.enable()
 
 
 @contextmanager
@@ -200,7 +183,7 @@ def export_bytes(module: nn.Module, example: tuple[Any, ...], *, tolerance: floa
         tolerance: allowed difference, relative to the largest output.
     """
     notes = []
-    with quiet(), evaluating(module):
+    with quietly(), evaluating(module):
         for batch_free in (True, False):
             try:
                 return attempt(module, example, batch_free, tolerance)

@@ -36,7 +36,8 @@ class Labelled:
     names: dict[str, Labels]  # every parameter, buffer and attribute tensor
     tensors: dict[str, torch.Tensor] = field(repr=False)  # the same names → the tensors themselves
     owners: tuple[tuple[str, int, int], ...]  # (tensor, dimension, first id), ascending by id
-    size: int  # ids are below this
+    named: int  # ids of named tensors are below this
+    size: int  # all ids are below this
     values: dict[str, Any]  # fx node name → its value with `Value` for each tensor
     needs: dict[str, frozenset[str]]  # fx node name → kinds of reduction the rewrite promised to keep exact
     ties: Ties
@@ -50,6 +51,7 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.mends = mends
         self.call = call
         self.ties = Ties()
+        self.next = 0  # the next free id
         self.place = Place("", "", "")
         self.plain = False  # the node has no parameters of its own
         self.needs: dict[str, set[str]] = {}
@@ -63,11 +65,17 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
             op = Op(func, _bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
             op.macs = macs(func, args, kwargs, out)
             op.plain = self.plain
+            op.fresh = self.fresh
             with real_arithmetic():  # or the integers that rules compute with would be fake too
                 found = rules.find(func)(op)
             for tensor, labels in zip(flat, found, strict=True):
                 self.write(tensor, labels, bool(func._schema.is_mutable))
         return out
+
+    def fresh(self, shape: tuple[int, ...], zero: bool) -> Labels:
+        """Ids for a constant tensor made on the way: every coordinate holds the same, so any may go."""
+        labels, self.next = fresh(shape, self.next, zero)
+        return Labels(labels.axes)
 
     def can_mend(self, kind: str) -> bool:
         """Ask the rewrite, and hold it to its promise."""
@@ -176,12 +184,13 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
                     start += len(axis.ids)
             fakes[id(tensor)]._fxprune = labels  # type: ignore[attr-defined]
         names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
+    mode.next = start
     runner = _Runner(traced.graph, fakes, mode)
     inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
     with torch.no_grad(), fake, mode:
         runner.run(*inputs, enable_io_processing=False)
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
-    return Labelled(names, tensors, tuple(owners), start, runner.values, needs, mode.ties)
+    return Labelled(names, tensors, tuple(owners), start, mode.next, runner.values, needs, mode.ties)
 
 
 def _tensors(out: Any) -> tuple[torch.Tensor, ...]:

@@ -26,6 +26,7 @@ class Op:
     lookup: Callable[[torch.Tensor], Labels]
     mends: Callable[[str], bool]  # can the rewrite keep this kind of reduction exact at this node?
     macs: int = 0  # multiply-accumulates of this call
+    fresh: Callable[[tuple[int, ...], bool], Labels] | None = None  # new ids for a tensor made on the way
     plain: bool = False  # the fx node can be run again on a single removed channel: it has no parameters of its own
 
     @property

@@ -120,10 +120,12 @@ def like(op: Op) -> list[Labels]:
     return [Labels(axes, x.weight) for _ in op.outputs]
 
 
-@rule("new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided")
+@rule("empty", "full", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "zeros")
 def new(op: Op) -> list[Labels]:
-    """Takes type and device from a tensor, nothing else."""
-    return [bare(out) for out in op.outputs]
+    """The same number everywhere, so any coordinate may go: fresh ids, zero where the number is."""
+    assert op.fresh is not None
+    zero = "zeros" in op.name or ("full" in op.name and op.args["fill_value"] == 0)
+    return [op.fresh(tuple(out.shape), zero) for out in op.outputs]
 
 
 @rule("copy_", "copy")

@@ -21,8 +21,9 @@ __all__ = ["solve"]
 def solve(traced: Traced, labelled: Labelled) -> Groups:
     """Find the units and gather them into groups, in graph order."""
     unit_of = _components(labelled)
-    firsts = np.array([start for _, _, start in labelled.owners] + [labelled.size])
-    owner_of = np.repeat(np.arange(len(labelled.owners)), np.diff(firsts))  # of id FIXED + 1, ...
+    firsts = np.array([start for _, _, start in labelled.owners] + [labelled.named])
+    owner_of = np.full(labelled.size - FIXED - 1, -1)  # of id FIXED + 1, ...; -1: of a constant made on the way
+    owner_of[: labelled.named - FIXED - 1] = np.repeat(np.arange(len(labelled.owners)), np.diff(firsts))
     roles, order = _roles(labelled, owner_of)
     barred = _barred(labelled, unit_of)
     reached = _reached(unit_of[FIXED + 1 :], owner_of, np.array(sorted(order), np.int64))
@@ -50,12 +51,23 @@ def solve(traced: Traced, labelled: Labelled) -> Groups:
         found.append((order[made[0]], int(np.flatnonzero(np.isin(where, units))[0]), group))
     found.sort(key=lambda item: item[:2])
     starts = {(name, dim): (start, int(firsts[k + 1] - start)) for k, (name, dim, start) in enumerate(labelled.owners)}
-    groups = tuple(_numbered(k, group) for k, (_, _, group) in enumerate(found))
+    names = _distinct([group.name for _, _, group in found])
+    groups = tuple(_named(k, name, group) for k, (name, (_, _, group)) in enumerate(zip(names, found, strict=True)))
     return Groups(traced, labelled, unit_of, groups, starts)
 
 
-def _numbered(index: int, group: Group) -> Group:
-    return Group(index, group.name, group.kind, group.units, group.members, group.reason, group.place)
+def _distinct(names: list[str]) -> list[str]:
+    """A layer may make several groups: `split`, `split#2`, …"""
+    seen: dict[str, int] = {}
+    told = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        told.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return told
+
+
+def _named(index: int, name: str, group: Group) -> Group:
+    return Group(index, name, group.kind, group.units, group.members, group.reason, group.place)
 
 
 def _components(labelled: Labelled) -> Ids:
@@ -101,7 +113,7 @@ def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int,
 
     def owners(ids: Ids) -> Sequence[int]:
         real = ids[ids != FIXED]
-        return [int(owner) for owner in np.unique(owner_of[real - FIXED - 1])]
+        return [int(owner) for owner in np.unique(owner_of[real - FIXED - 1]) if owner >= 0]
 
     roles: dict[int, Any] = {}
     for ids, _ in labelled.ties.consumed:
@@ -118,7 +130,7 @@ def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int
     """Unit → the owners that hold a coordinate of it, for units that some producer makes."""
     wanted = np.zeros(int(unit_of.max(initial=0)) + 1, bool)
     wanted[unit_of[np.isin(owner_of, producers)]] = True
-    mine = wanted[unit_of]
+    mine = wanted[unit_of] & (owner_of >= 0)
     pairs = np.unique(np.stack([unit_of[mine], owner_of[mine]]), axis=1)
     cuts = np.flatnonzero(np.diff(pairs[0])) + 1
     units = pairs[0][np.concatenate([[0], cuts])] if pairs.size else pairs[0]

@@ -139,6 +139,8 @@ class _Planner:
             for index in protected_by(self.groups, statement.what):
                 barred.add(index)
                 self.why.setdefault(index, "the spec protects it")
+        if not len(self.groups):
+            raise PlanError("the network has no layer that makes channels: there is nothing to cut")
         if len(barred) == len(self.groups):
             raise PlanError(
                 "nothing is left to cut: every group is protected",

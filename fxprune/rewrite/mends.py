@@ -84,7 +84,9 @@ def scale(site: Site, layer: nn.Module | None) -> fx.Node:
 
 def extreme(site: Site, layer: nn.Module | None) -> fx.Node:
     """The largest (or smallest) of what is left and of the zeros that went."""
-    name = {"amax": "clamp_min", "amin": "clamp_max"}[str(getattr(site.node.target, "__name__", site.node.target))]
+    name = {"amax": "clamp_min", "amin": "clamp_max"}[
+        str(getattr(site.node.target, "__name__", site.node.target)).partition(".")[0]
+    ]
     with site.node.graph.inserting_after(site.node):
         return site.node.graph.call_method(name, (site.node, 0))
 

@@ -14,7 +14,7 @@ from fxprune.errors import RewriteError
 from fxprune.groups.dispatch import Value
 from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
-from fxprune.rewrite.sizes import RESIZE, Site
+from fxprune.rewrite.sizes import RESIZE, Site, constant
 from fxprune.rewrite.slicing import Kept, Slicer
 from fxprune.trace import has_effects, op_name
 
@@ -88,7 +88,7 @@ class _Rewriter:
         leaves = [before] if isinstance(before, Value) else _values(before)
         shapes = tuple(self.shape(leaf) for leaf in leaves)
         name = op_name(node, self.old)
-        if not leaves and node.op in ("call_function", "call_method") and name not in RESIZE:
+        if not leaves and node.op in ("call_function", "call_method") and name != "setitem":
             self.after[new] = self.evaluate(new) if _numbers(before) else before
             checked = node.args[0] if node.target is torch._assert else None
             if isinstance(checked, fx.Node) and self.after[self.env[checked]] is False:  # it was about a width
@@ -125,7 +125,8 @@ class _Rewriter:
         """What a resizer needs to know of this place; None where nothing flows in."""
         source = next((a for a in node.all_input_nodes if isinstance(self.labelled.values[a.name], Value)), None)
         if source is None:
-            return None
+            made = RESIZE.get(op_name(node, self.old)) is constant
+            return Site(new, (), (), (), shapes, self.now, lambda part: False, lambda back: new) if made else None
         value = self.labelled.values[source.name]
         lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
 
@@ -146,10 +147,13 @@ class _Rewriter:
         axis = value.labels.axes[-back] if isinstance(value, Value) and back <= len(value.shape) else None
         if axis is None:
             return self.env[node]
-        if axis.zero:
+        parts = {n: self.ghost(n, back) for n in node.all_input_nodes} if not axis.zero else {}
+        with self.graph.inserting_after(self.env[node]):  # before anything is overwritten
+            if not axis.zero:
+                return self.graph.node_copy(node, parts.__getitem__)
             one = self.graph.call_method("narrow", (self.env[node], len(value.shape) - back, 0, 1))
+        with self.graph.inserting_after(one):
             return self.graph.call_function(torch.zeros_like, (one,))
-        return self.graph.node_copy(node, lambda n: self.ghost(n, back))
 
     def stale(self, node: fx.Node) -> bool:
         """Does an integer argument come from a size that changed?"""
@@ -173,7 +177,9 @@ class _Rewriter:
         if not self.changed(node):
             return self.env[node]
         before = self.labelled.values[node.name]
-        reads = node.target == "size" or (node.target is operator.getitem and isinstance(before, int))
+        reads = node.target in ("size", torch.ops.aten.sym_size.int) or (
+            node.target is operator.getitem and isinstance(before, int)
+        )
         source = node.args[0]
         if reads and isinstance(before, int) and isinstance(source, fx.Node):
             return before

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-__all__ = ["RESIZE", "Site"]
+__all__ = ["RESIZE", "Site", "constant"]
 
 Lives = NDArray[np.bool_]
 
@@ -54,20 +54,45 @@ def _stated(site: Site, sizes: Sequence[Any], wanted: Sequence[int], infer: bool
     return tuple((-1 if inferred else wanted[k]) if k in wrong else size for k, size in enumerate(sizes))
 
 
+def _whole(site: Site, size: fx.Node, wanted: Sequence[int]) -> Any:
+    """A whole size at once (`x.shape`): left alone if it comes out as wanted, else spelled out where it does."""
+    values = tuple(site.now(size))
+    if values == tuple(wanted):
+        return size
+    with size.graph.inserting_before(site.node):
+        return tuple(
+            size.graph.call_function(operator.getitem, (size, k)) if value == want else want
+            for k, (value, want) in enumerate(zip(values, wanted, strict=True))
+        )
+
+
+def _sizes(site: Site, first: int, infer: bool) -> None:
+    """The sizes from argument `first` on: `view(a, b)`, `view((a, b))`, `view(x.shape)`, `size=…`."""
+    node, wanted = site.node, site.new_out[0]
+    given: tuple[Any, ...] = node.args[first:] or (_argument(node, first, "size", "shape"),)
+    if isinstance(given[0], (list, tuple)):
+        fixed: Any = (_stated(site, tuple(given[0]), wanted, infer), *given[1:])
+    elif isinstance(given[0], fx.Node) and not isinstance(site.now(given[0]), int):
+        fixed = (_whole(site, given[0], wanted), *given[1:])
+    else:
+        fixed = _stated(site, given, wanted, infer)
+    if fixed != given:
+        _put(node, *node.args[:first], *fixed, drop=("size", "shape"))
+
+
 def shape(site: Site) -> None:
-    """`view`, `reshape`, `expand`: the sizes of the output, one by one or all at once (`view(x.shape)`)."""
-    node = site.node
-    given: tuple[Any, ...] = node.args[1:] or (_argument(node, 1, "size", "shape"),)
-    if len(given) == 1 and not isinstance(site.now(given[0]), int):
-        given = tuple(given[0] if isinstance(given[0], (list, tuple)) else site.now(given[0]))
-    sizes = given
-    fixed = _stated(site, sizes, site.new_out[0], infer="expand" not in _name(node) and "broadcast" not in _name(node))
-    if fixed != sizes:
-        _put(node, node.args[0], fixed, drop=("size", "shape"))
+    """`view`, `reshape`, `expand`: the sizes of the output, one by one or all at once."""
+    name = _name(site.node)
+    _sizes(site, 1, infer="expand" not in name and "broadcast" not in name)
+
+
+def constant(site: Site) -> None:
+    """`torch.zeros(a, b)`, `x.new_full((a, b), v)`: the sizes of a constant tensor."""
+    _sizes(site, 1 if "new_" in _name(site.node) else 0, infer=False)
 
 
 def _name(node: fx.Node) -> str:
-    return str(getattr(node.target, "__name__", node.target))
+    return str(getattr(node.target, "__name__", node.target)).partition(".")[0]
 
 
 def unflatten(site: Site) -> None:
@@ -222,9 +247,11 @@ def slice_(site: Site) -> None:
 
 RESIZE: dict[str, Callable[[Site], None]] = {
     "view": shape,
+    "_unsafe_view": shape,
     "reshape": shape,
     "expand": shape,
     "broadcast_to": shape,
+    **dict.fromkeys(("empty", "full", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "zeros"), constant),
     "unflatten": unflatten,
     "split": split,
     "chunk": split,

@@ -72,17 +72,25 @@ def verify(
     state = {name: tensor for name, tensor in masked.items() if name in names}
     checks: list[Check] = []
     refused: list[tuple[int, ...]] = []
-    failure: Exception | None = None
+    failure: BaseException | None = None
     for given in inputs if inputs is not None else variations(traced.example):
         if len(checks) == enough:
             break
         try:
             with torch.no_grad():
                 want = functional_call(traced.module, state, _clone(given))
-        except Exception as error:  # the model's own code: whatever it raises, it does not run at this size
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the model's own: it does not run at this size
             failure = error
             refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
             continue
+        if not all(torch.isfinite(t).all() for t in _tensors(want)):
+            raise InputError(
+                "the model's own output is not finite: nothing can be compared",
+                hint="look for NaN or infinity in its weights",
+            )
         try:
             checks.append(_compare(rewritten, state, given, want, tolerance))
         except _GuardError as guard:
@@ -116,6 +124,12 @@ def _compare(
             ) from error
         difference = relative(want, got)
         if not difference <= tolerance:
+            traced = rewritten.slicer.groups.traced
+            if relative(want, functional_call(traced.module, state, _clone(given))) > tolerance:
+                raise InputError(
+                    "the model gives another output each time: nothing can be compared",
+                    hint="it must not be random in eval mode",
+                )
             node = first_difference(rewritten, state, given)
             what = f"masked and compact differ by {difference:.3g} of the output's scale"
             raise VerifyError(f"{what}{_told(rewritten, node)}", hint=_OURS, node=node.name if node else None)
@@ -149,18 +163,24 @@ def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 
 def relative(want: Any, got: Any) -> float:
-    """Largest absolute difference between two (nested) outputs, over the largest absolute value of `want`."""
+    """Largest absolute difference between two (nested) outputs, over the largest absolute value of `want`.
+
+    Infinite if their shapes differ, or one is not a number where the other is.
+    """
     a, b = (_tensors(x) for x in (want, got))
     if len(a) != len(b) or any(x.shape != y.shape for x, y in zip(a, b, strict=True)):
         return float("inf")
     worst = 0.0
-    for x, y in zip(a, b, strict=True):
+    for first, second in zip(a, b, strict=True):
+        x, y = (t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (first, second))
         if not x.numel():
             continue
-        scale = max(float(x.abs().max()), 1e-30)
-        worst = max(worst, float((x.to(torch.float64) - y.to(torch.float64)).abs().max()) / scale)
-        if not torch.isfinite(y).eq(torch.isfinite(x)).all():
+        finite = torch.isfinite(x)
+        if not torch.equal(finite, torch.isfinite(y)):
             return float("inf")
+        x, y = x[finite], y[finite]
+        if x.numel():
+            worst = max(worst, float((x - y).abs().max()) / max(float(x.abs().max()), 1e-30))
     return worst
 
 

@@ -61,7 +61,7 @@ def running_line() -> str:
     return "an unknown line" if frame is None else _told(frame, frame.f_lineno, short=True)
 
 
-def retell(error: Exception) -> TraceError:
+def retell(error: BaseException) -> TraceError:
     """A foreign error during tracing, told as the line of the model that caused it."""
     if isinstance(error, TraceError):
         return error

@@ -204,7 +204,7 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
         with patched(module), _proxies_as_attributes():
             graph = tracer.trace(module)
         return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), tuple(tracer.answers)
-    except Exception as error:  # the model's own code ran: whatever it raised is told as a line of it
+    except (Exception, SystemExit) as error:  # the model's own code ran: whatever it raised is told as a line of it
         raise retell(error) from None
 
 

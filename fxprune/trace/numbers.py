@@ -9,6 +9,7 @@ import builtins
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -37,6 +38,19 @@ _FACTORIES = (
     torch.triu_indices,
     torch.zeros,
 )
+_METHODS = (
+    "expand",
+    "narrow",
+    "new_full",
+    "new_ones",
+    "new_zeros",
+    "repeat",
+    "reshape",
+    "roll",
+    "to",
+    "unflatten",
+    "view",
+)
 
 
 def _traced(args: Any) -> fx.Proxy | None:
@@ -51,6 +65,18 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
         if proxy is None:
             return function(*args, **kwargs)
         return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+
+    return call
+
+
+def _lifted_method(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a tensor that is not traced, given traced sizes."""
+
+    def call(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        proxy = _traced((args, kwargs))
+        if proxy is None:
+            return method(self, *args, **kwargs)
+        return proxy.tracer.create_proxy("call_method", name, (self, *args), kwargs)
 
     return call
 
@@ -141,6 +167,11 @@ def patched(root: nn.Module) -> Iterator[None]:
             for name in ("max", "min", "round"):
                 if name not in namespace:
                     put(namespace, name, _lifted(getattr(builtins, name)))
+        for name in _METHODS:
+            own = name in vars(torch.Tensor)
+            method = getattr(torch.Tensor, name)
+            setattr(torch.Tensor, name, _lifted_method(name, method))
+            undo.append(partial(setattr, torch.Tensor, name, method) if own else partial(delattr, torch.Tensor, name))
         for function, wrapper in lifted.items():
             put(vars(torch), function.__name__, wrapper)
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)

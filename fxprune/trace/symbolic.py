@@ -23,5 +23,8 @@ def symbolic(module: nn.Module, inputs: int) -> fx.GraphModule:
     try:
         graph = tracer.trace(module)
         return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)
-    except Exception as error:  # the model's own code ran on proxies: whatever it raised is told as a line of it
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the model's own code: told as a line of it
         raise retell(error) from None

@@ -56,6 +56,8 @@ def op_name(node: fx.Node, root: nn.Module) -> str:
         return type(root.get_submodule(str(node.target))).__name__
     if node.op == "call_method":
         return str(node.target)
+    if isinstance(node.target, torch._ops.OpOverload):
+        return str(node.target.overloadpacket.__name__).rstrip("_")
     if node.op == "call_function":
         return str(getattr(node.target, "__name__", node.target)).rstrip("_") or str(node.target)
     return node.op
@@ -67,6 +69,8 @@ def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
         return True
     if node.op == "call_module":
         return bool(getattr(layer, "inplace", False) or getattr(layer, "track_running_stats", False))
+    if isinstance(node.target, torch._ops.OpOverload):
+        return bool(node.target._schema.is_mutable)
     name = str(getattr(node.target, "__name__", node.target))
     written = name == "setitem" or (name.endswith("_") and not name.endswith("__"))
     return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
