@@ -8,7 +8,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Landing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """Where every input dimension of more than one coordinate went in one output."""
+    """Where the input dimensions that are followed went in one output."""
 
     rank: int
     landings: tuple[Landing, ...]
@@ -66,6 +66,7 @@ def routes(
     shape: tuple[int, ...],
     make: Callable[[NDArray[np.int64]], Any],
     read: Callable[[Any], NDArray[np.int64]],
+    wanted: Collection[int],
 ) -> tuple[Route, ...]:
     """One route per output of `run`, found by running it on positions.
 
@@ -73,11 +74,24 @@ def routes(
         run: the op with everything but the moved tensor filled in; returns its outputs.
         shape: shape of the moved tensor.
         make: integer array → tensor, and `read`: tensor → integer array.
+        wanted: the dimensions to follow; the others only if one of these is spread over several.
     """
+    found = _routes(run, shape, make, read, wanted)
+    spread = any(len(landing.axes) > 1 for route in found for landing in route.landings)
+    return _routes(run, shape, make, read, range(len(shape))) if spread else found
+
+
+def _routes(
+    run: Callable[[Any], Sequence[Any]],
+    shape: tuple[int, ...],
+    make: Callable[[NDArray[np.int64]], Any],
+    read: Callable[[Any], NDArray[np.int64]],
+    wanted: Collection[int],
+) -> tuple[Route, ...]:
     found: list[list[Landing]] = []
     ranks: list[int] = []
     for dim, size in enumerate(shape):
-        if size <= 1:
+        if size <= 1 or dim not in wanted:
             continue
         view = [1] * len(shape)
         view[dim] = size

@@ -28,13 +28,14 @@ def move(op: Op, labels: Labels | None = None, **literals: Any) -> list[Labels]:
     labels = labels or op.lookup(moved)
     if labels.bare:
         return [Labels((None,) * out.dim(), labels.weight) for out in op.outputs]
-    key = (op.signature(), tuple(sorted(literals.items())))
+    wanted = tuple(d for d, axis in enumerate(labels.axes) if axis is not None)
+    key = (op.signature(), tuple(sorted(literals.items())), wanted)
     if key not in _known:
-        _known[key] = _read_off(op, moved, literals)
+        _known[key] = _read_off(op, moved, literals, wanted)
     return [_land(op, labels, route) for route in _known[key]]
 
 
-def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any]) -> tuple[Route, ...]:
+def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any], wanted: tuple[int, ...]) -> tuple[Route, ...]:
     """Positions are counted from 1 and carried as float64: exact, and zero is left for constants."""
 
     def run(field: torch.Tensor) -> list[torch.Tensor]:
@@ -48,7 +49,7 @@ def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any]) -> tuple[Ro
         found: NDArray[np.int64] = out.numpy().astype(np.int64) - 1
         return found
 
-    return routes(run, tuple(moved.shape), make, read)
+    return routes(run, tuple(moved.shape), make, read, wanted)
 
 
 def _land(op: Op, labels: Labels, route: Route) -> Labels:

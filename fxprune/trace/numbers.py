@@ -164,6 +164,8 @@ def patched(root: nn.Module) -> Iterator[None]:
             for name, stand in _STANDS.items():
                 if name not in namespace:
                     put(namespace, name, stand)
+            if "callable" not in namespace:
+                put(namespace, "callable", lambda value: not isinstance(value, fx.Proxy) and callable(value))
             for name in ("max", "min", "round"):
                 if name not in namespace:
                     put(namespace, name, _lifted(getattr(builtins, name)))

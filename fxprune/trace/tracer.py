@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 from torch import fx, nn
 
 from fxprune.trace.blame import user_frame
@@ -35,6 +36,12 @@ class Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """A layer of torch.nn itself, not of a subclass written elsewhere."""
         return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, _OPENED)
+
+    def create_arg(self, a: Any) -> Any:
+        """Numbers of numpy become Python's own."""
+        if isinstance(a, np.generic):
+            a = a.item()
+        return super().create_arg(a.tolist() if isinstance(a, np.ndarray) else a)
 
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
