@@ -73,6 +73,8 @@ class _Reader:
             if node.op != "output" and not self._flows(value):
                 continue
             inputs = [n for n in dict.fromkeys(node.all_input_nodes) if n.name in arrives]
+            if not inputs and node.op != "placeholder":
+                continue  # made of sizes and numbers alone
             sources = tuple(dict.fromkeys(stop for n in inputs for stop in arrives[n.name]))
             tensors = self._parameters(node)
             if not self._matters(node, inputs, value, tensors):

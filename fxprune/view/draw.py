@@ -6,6 +6,7 @@ middle of its upper edge.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ class Artist:
             shown += f"  {stop.width('leaves')}"
         made = [k for k in stop.made if k in self.letters]
         letter = self.letters[made[0]] if stop.ties and len(made) == 1 and len(stop.leaves) == 1 else ""
-        width = max(46.0, len(shown) * 6.6 + 22 + (8 + 7 * len(letter) if letter else 0))
+        width = max(46, math.ceil(len(shown) * 6.6) + 22 + (8 + 7 * len(letter) if letter else 0))
         look = self.look(stop.leaves[0].group) if stop.ties and len(stop.leaves) == 1 else ""
         solid = look.startswith("k")
         base = "pill port" if stop.kind in ("input", "output") else f"pill {look if solid else ''}".strip()
@@ -141,7 +142,7 @@ class Artist:
         before = f"{stop.width('enters')} → {stop.width('leaves')}"
         after, widest = (_left(shown), _left(room)) if self.flow.planned else (before, before)
         aside = max(len(before), len(widest)) * SMALL
-        width = max(NARROWEST, max(len(label) * NAME, len(stop.what) * SMALL) + aside + 34)
+        width = max(NARROWEST, math.ceil(max(len(label) * NAME, len(stop.what) * SMALL) + aside) + 34)
         left = -width / 2
         shapes: list[Shape] = [Rect(left, 0, width, CARD, RADIUS, "card")]
         main = max(stop.leaves, key=lambda p: (p.group in self.letters, p.before), default=None)

@@ -1,4 +1,4 @@
-"""`Groups` and perhaps a `Plan` → the content of a file, in any of the formats that a constraint graph is written in."""
+"""`Groups` and perhaps a `Plan` → the content of a file, in any format that a constraint graph is written in."""
 
 from __future__ import annotations
 

@@ -6,13 +6,14 @@ Units are pixels; a box's own coordinates count from the middle of its upper edg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fxprune.view.boxes import Box, Item
 from fxprune.view.sheet import Lane, Line, Sheet
 
-__all__ = ["METRICS", "Placed", "Wire", "place"]
+__all__ = ["METRICS", "Placed", "Wire", "number", "place"]
 
 # what the page's layout has to agree on
 METRICS = {
@@ -209,7 +210,7 @@ class _Arranger:
         if start == 0 and self.sheet.enters:
             floor += m["header"]
         if line.lane < 0:
-            path = f"M{_n(x1)} {_n(y1)}" + _down(y1, floor) + _bend(x1, floor, x2, ceiling) + _down(ceiling, y2)
+            path = f"M{number(x1)} {number(y1)}" + _down(y1, floor) + _bend(x1, floor, x2, ceiling) + _down(ceiling, y2)
         else:
             first, last = self.nth[line.lane]
             out, back = floor + 7 + m["turn"] * first, ceiling - 11 - m["turn"] * last
@@ -236,20 +237,20 @@ def _overlap(one: Lane, other: Lane) -> bool:
     return one.first < other.last and other.first < one.last
 
 
-def _n(value: float) -> str:
-    """At most one decimal."""
-    return f"{round(value * 10) / 10:g}"
+def number(value: float) -> str:
+    """At most one decimal; halves go up, as in the page."""
+    return f"{math.floor(value * 10 + 0.5) / 10:g}"
 
 
 def _down(y1: float, y2: float) -> str:
-    return f"V{_n(y2)}" if y2 - y1 > 0.5 else ""
+    return f"V{number(y2)}" if y2 - y1 > 0.5 else ""
 
 
 def _bend(x1: float, y1: float, x2: float, y2: float) -> str:
     if abs(x1 - x2) < 0.5:
-        return f"V{_n(y2)}"
+        return f"V{number(y2)}"
     middle = (y1 + y2) / 2
-    return f"C{_n(x1)} {_n(middle)} {_n(x2)} {_n(middle)} {_n(x2)} {_n(y2)}"
+    return f"C{number(x1)} {number(middle)} {number(x2)} {number(middle)} {number(x2)} {number(y2)}"
 
 
 def _around(x1: float, y1: float, out: float, lane: float, back: float, x2: float, y2: float) -> str:
@@ -257,8 +258,8 @@ def _around(x1: float, y1: float, out: float, lane: float, back: float, x2: floa
     a, b = (1 if lane > x1 else -1), (1 if x2 > lane else -1)
     r = min(6.0, abs(lane - x1) / 2, abs(x2 - lane) / 2, max(0.0, (back - out) / 2))
     return (
-        f"M{_n(x1)} {_n(y1)}V{_n(out - r)}Q{_n(x1)} {_n(out)} {_n(x1 + a * r)} {_n(out)}"
-        f"H{_n(lane - a * r)}Q{_n(lane)} {_n(out)} {_n(lane)} {_n(out + r)}"
-        f"V{_n(back - r)}Q{_n(lane)} {_n(back)} {_n(lane + b * r)} {_n(back)}"
-        f"H{_n(x2 - b * r)}Q{_n(x2)} {_n(back)} {_n(x2)} {_n(back + r)}V{_n(y2)}"
+        f"M{number(x1)} {number(y1)}V{number(out - r)}Q{number(x1)} {number(out)} {number(x1 + a * r)} {number(out)}"
+        f"H{number(lane - a * r)}Q{number(lane)} {number(out)} {number(lane)} {number(out + r)}"
+        f"V{number(back - r)}Q{number(lane)} {number(back)} {number(lane + b * r)} {number(back)}"
+        f"H{number(x2 - b * r)}Q{number(x2)} {number(back)} {number(x2)} {number(back + r)}V{number(y2)}"
     )

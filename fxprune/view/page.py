@@ -72,7 +72,7 @@ def graph_data(drawn: Picture) -> dict[str, Any]:
             "what": stop.what,
             "kind": stop.kind,
             "card": cards.setdefault(markup(card.shapes), len(cards)),
-            "size": [round(card.width, 1), card.height],
+            "size": [card.width, card.height],
             "groups": stop.groups,
             "made": tuple(dict.fromkeys(stop.made)),
             "look": look if look.startswith("k") else "",

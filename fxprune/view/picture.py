@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -64,10 +65,10 @@ class Picture:
         """Title and badge of a box, in words."""
         return titled(box, self.outer[box.number])
 
-    def room_of(self, box: Box) -> tuple[float, float]:
+    def room_of(self, box: Box) -> tuple[int, int]:
         """Widths of the words in a box's header, and of its badge."""
         words, badge = self.titled(box) if box.number else ("", "")
-        return round(len(words) * 6.7, 1), round(len(badge) * SMALL + 44, 1) if badge else 0
+        return math.ceil(len(words) * 6.7), math.ceil(len(badge) * SMALL) + 44 if badge else 0
 
     def wire(self, wire: Wire) -> str:
         """Classes of an edge: residual ones have the colour of their group."""

@@ -140,7 +140,7 @@ def _paint(look: str) -> tuple[str | tuple[int, int, int, int] | None, str | Non
     group = next((GROUPS[int(one[1:])] for one in looks if re.fullmatch(r"k\d", one)), None)
     outline = LIGHT["edge"] if looks[0] in ("edge", "pill", "cut") else None
     if looks[0] in ("box", "under"):
-        return ((60, 80, 110, 12) if looks[0] == "box" else LIGHT["page"]), LIGHT["frame"]
+        return ((60, 80, 110, 9) if looks[0] == "box" else LIGHT["page"]), LIGHT["frame"]
     if "fixed" in looks:
         return "hatch", None
     if looks[0] == "tint" and group:

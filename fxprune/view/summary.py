@@ -94,6 +94,7 @@ def report_html(
         files=[(name, FILES.get(name, "")) for name in sorted(files)],
         sections=sections or {},
         share=_share,
+        short=_short,
     )
 
 
@@ -178,6 +179,14 @@ def _chart(costs: Sequence[Cost], what: str) -> Markup:
     return Markup(
         f'<svg class="chart" viewBox="0 0 900 142" preserveAspectRatio="none" role="img">{"".join(bars)}</svg>'
     )
+
+
+def _short(value: int) -> str:
+    """Up to ten million in full, larger ones with a unit."""
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6)):
+        if value >= 10**7 and value >= size:
+            return f"{value / size:.2f} {unit}"
+    return f"{value:,}"
 
 
 def _share(pair: tuple[int, int]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from markupsafe import escape
 
 from fxprune.view.draw import Rect, Shape
-from fxprune.view.layout import Placed, Wire
+from fxprune.view.layout import Placed, Wire, number
 from fxprune.view.picture import Picture
 from fxprune.view.style import css
 
@@ -30,13 +30,13 @@ def svg(picture: Picture) -> str:
     placed = picture.placed
     width = placed.left + placed.right + 2 * MARGIN
     height = placed.height + 2 * MARGIN
-    left = _n(-placed.left - MARGIN)
+    left = number(-placed.left - MARGIN)
     body = "\n".join(_drawn(picture, placed, ""))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="fxprune" width="{_n(width)}" height="{_n(height)}" '
-        f'viewBox="{left} {-MARGIN} {_n(width)} {_n(height)}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="fxprune" width="{number(width)}" height="{number(height)}" '
+        f'viewBox="{left} {-MARGIN} {number(width)} {number(height)}" role="img">\n'
         f"<title>{text(picture.title)}</title>\n<style>\n{css()}\n</style>\n{DEFINITIONS}\n"
-        f'<rect class="page" x="{left}" y="{-MARGIN}" width="{_n(width)}" height="{_n(height)}"/>\n'
+        f'<rect class="page" x="{left}" y="{-MARGIN}" width="{number(width)}" height="{number(height)}"/>\n'
         f"{body}\n</svg>\n"
     )
 
@@ -54,13 +54,13 @@ def text(value: str) -> str:
 def _text(shape: Shape) -> str:
     assert not isinstance(shape, Rect)
     anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
-    return f'<text class="{shape.look}" x="{_n(shape.x)}" y="{_n(shape.y)}"{anchor}>{text(shape.text)}</text>'
+    return f'<text class="{shape.look}" x="{number(shape.x)}" y="{number(shape.y)}"{anchor}>{text(shape.text)}</text>'
 
 
 def _rect(shape: Rect) -> str:
-    radius = f' rx="{_n(shape.radius)}"' if shape.radius else ""
-    size = f'width="{_n(shape.width)}" height="{_n(shape.height)}"'
-    return f'<rect class="{shape.look}" x="{_n(shape.x)}" y="{_n(shape.y)}" {size}{radius}/>'
+    radius = f' rx="{number(shape.radius)}"' if shape.radius else ""
+    size = f'width="{number(shape.width)}" height="{number(shape.height)}"'
+    return f'<rect class="{shape.look}" x="{number(shape.x)}" y="{number(shape.y)}" {size}{radius}/>'
 
 
 def _drawn(picture: Picture, placed: Placed, move: str) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _drawn(picture: Picture, placed: Placed, move: str) -> Iterator[str]:
     yield from (_wire(picture, wire) for wire in placed.wires)
     yield markup(picture.header(placed))
     for inner in placed.inside:
-        at = f' transform="translate({_n(inner.x)} {_n(inner.y)})"'
+        at = f' transform="translate({number(inner.x)} {number(inner.y)})"'
         if isinstance(inner.item, int):
             drawing = picture.cards[inner.item]
             yield f"<g{at}><title>{text(drawing.hint)}</title>{markup(drawing.shapes)}</g>"
@@ -81,7 +81,3 @@ def _drawn(picture: Picture, placed: Placed, move: str) -> Iterator[str]:
 def _wire(picture: Picture, wire: Wire) -> str:
     end = ' marker-end="url(#arrow)"' if wire.arrow and not wire.residual else ""
     return f'<path class="{picture.wire(wire)}" d="{wire.path}"{end}/>'
-
-
-def _n(value: float) -> str:
-    return f"{round(value * 10) / 10:g}"
