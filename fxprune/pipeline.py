@@ -22,7 +22,7 @@ from fxprune.emit.files import Saved, save
 from fxprune.emit.load import load
 from fxprune.errors import InputError, PlanError, RewriteError
 from fxprune.groups import Groups, discover, guard
-from fxprune.lang import Emit, Norm, Spec
+from fxprune.lang import Attention, Emit, Norm, Spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
@@ -93,7 +93,8 @@ def plan(
     spec: Spec | str | Path, model: nn.Module, example: Any = None, *, calibration: Calibration | None = None
 ) -> Plan:
     """Decide what a spec would remove from a network, without doing it."""
-    return make_plan(_spec(spec), analyze(model, example), calibration)
+    parsed, given = _spec(spec), _example(model, example)
+    return make_plan(parsed, _groups(model, trace(model, given), parsed), calibration)
 
 
 def compile(
@@ -127,7 +128,7 @@ def compile(
         given = _example(model, example)
         traced = trace(model, given)
     with clock("groups"):
-        groups = _groups(model, traced)
+        groups = _groups(model, traced, parsed)
     decided, rewritten, verified = _cut(parsed, groups, calibration, clock)
     native = None
     if any(norm.mode == "native" for norm in parsed.of(Norm)):
@@ -201,10 +202,11 @@ def _example(model: nn.Module, example: Any) -> tuple[Any, ...]:
     return given
 
 
-def _groups(model: nn.Module, traced: Traced) -> Groups:
+def _groups(model: nn.Module, traced: Traced, spec: Spec | None = None) -> Groups:
     """Discovery; if the network does not run on its example, say at which layer."""
     try:
-        return discover(traced, can_mend)
+        said = spec.of(Attention) if spec else ()
+        return discover(traced, can_mend, said[0].mode if said else "most")
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         check_example(model, traced.example)
         raise retell(error) from None

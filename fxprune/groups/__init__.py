@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from fxprune.groups.dispatch import Mends, Value, label
 from fxprune.groups.groups import Group, Groups, Kind, Member
 from fxprune.groups.labels import Place, Protection, Ties
+from fxprune.groups.movement import Prefer
 from fxprune.groups.rules import rule
 from fxprune.groups.solve import solve
 from fxprune.trace import Traced, module_path, op_name
@@ -16,14 +17,16 @@ from fxprune.trace import Traced, module_path, op_name
 __all__ = ["Group", "Groups", "Kind", "Member", "Mends", "discover", "guard", "rule"]
 
 
-def discover(traced: Traced, mends: Mends = lambda op, kind: False) -> Groups:
+def discover(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer = "most") -> Groups:
     """Find the groups of a traced network: run it once without arithmetic, then take connected components.
 
     Args:
         traced: the network.
         mends: which reductions over channels the rewrite can keep exact, by fx op and kind; none by default.
+        prefer: of channels split into heads × head_dim, which may shrink: "heads", "head_dim" or whichever leaves
+            "most" units.
     """
-    return solve(traced, label(traced, mends))
+    return solve(traced, label(traced, mends, prefer))
 
 
 def guard(groups: Groups, node: str) -> Groups | None:

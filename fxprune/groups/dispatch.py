@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
+from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
 from fxprune.internals import Memo, TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_path, op_name
@@ -46,9 +47,10 @@ class Labelled:
 class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Above the fake mode: after each op, its rule labels what came out."""
 
-    def __init__(self, mends: Mends, call: Memo) -> None:
+    def __init__(self, mends: Mends, call: Memo, prefer: Prefer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.mends = mends
+        self.prefer = prefer
         self.call = call
         self.ties = Ties()
         self.next = 0  # the next free id
@@ -66,6 +68,7 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
             op.macs = macs(func, args, kwargs, out)
             op.plain = self.plain
             op.fresh = self.fresh
+            op.prefer = self.prefer
             with real_arithmetic():  # or the integers that rules compute with would be fake too
                 found = rules.find(func)(op)
             for tensor, labels in zip(flat, found, strict=True):
@@ -156,18 +159,19 @@ class _Runner(fx.Interpreter):
         return out
 
 
-def label(traced: Traced, mends: Mends = lambda op, kind: False) -> Labelled:
+def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer = "most") -> Labelled:
     """Run the network once on fake tensors and label every value.
 
     Args:
         traced: the network.
         mends: what the rewrite can keep exact, by fx op and kind of reduction; nothing by default.
+        prefer: of channels split into heads × head_dim, which may shrink.
 
     Raises:
         InputError: the example does not fit the network; names the line and the op.
     """
     fake = fake_mode()
-    mode = _Rules(mends, Memo(fake))
+    mode = _Rules(mends, Memo(fake), prefer)
     tensors = traced.tensors()
     masked = traced.named()
     names: dict[str, Labels] = {}

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Landing", "Route", "routes"]
+__all__ = ["Landing", "Prefer", "Route", "routes"]
 
 Positions = NDArray[np.int64]
+Prefer = Literal["most", "heads", "head_dim"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +39,11 @@ class Route:
     rank: int
     landings: tuple[Landing, ...]
 
-    def keeper(self, landing: Landing) -> int | None:
-        """Of several axes, the one to keep prunable: most units left, then the first; None if all are shared.
+    def keeper(self, landing: Landing, prefer: Prefer = "most") -> int | None:
+        """Of several axes, the one to keep prunable; None if all are shared.
+
+        Most units left, then the first; or, where the spec says so for channels split into heads × head_dim, the
+        second last ("heads") or the last ("head_dim") of the free ones.
 
         An axis on which another input dimension lands too cannot lose coordinates on behalf of this one.
         """
@@ -47,6 +51,8 @@ class Route:
         free = [k for k, axis in enumerate(landing.axes) if axis not in taken]
         if not free:
             return None
+        if prefer != "most" and len(free) > 1 and landing.positions.shape[free[-2]] > 3:  # not (3, channels) of q, k, v
+            return free[-2] if prefer == "heads" else free[-1]
         return max(free, key=lambda k: (_units(landing.positions, k), -k))
 
 

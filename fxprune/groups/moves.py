@@ -82,7 +82,7 @@ def _arrive(op: Op, axis: Axis, route: Route, landing: Landing) -> tuple[int, Ax
     axis = Axis(axis.ids, axis.zero)  # a removed channel is found again by elementwise ops only
     if len(landing.axes) == 1:
         return landing.axes[0], axis.take(landing.positions)
-    keep = route.keeper(landing)
+    keep = route.keeper(landing, op.prefer if "view" in op.name else "most")
     if keep is None:
         op.fix(axis, f"`{op.place.op}` spreads it over several dimensions")
         return None

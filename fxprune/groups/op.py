@@ -10,6 +10,7 @@ import torch
 
 from fxprune.groups import zeros
 from fxprune.groups.labels import Axis, Count, Ids, Labels, Place, Ties
+from fxprune.groups.movement import Prefer
 
 __all__ = ["Op"]
 
@@ -27,6 +28,7 @@ class Op:
     mends: Callable[[str], bool]  # can the rewrite keep this kind of reduction exact at this node?
     macs: int = 0  # multiply-accumulates of this call
     fresh: Callable[[tuple[int, ...], bool], Labels] | None = None  # new ids for a tensor made on the way
+    prefer: Prefer = "most"  # of heads and head_dim, the one that may shrink
     plain: bool = False  # the fx node can be run again on a single removed channel: it has no parameters of its own
 
     @property

@@ -3,6 +3,7 @@
 from fxprune.lang.ast import (
     NM,
     Amount,
+    Attention,
     Budget,
     Choice,
     Criterion,
@@ -46,6 +47,7 @@ __all__ = [
     "NM",
     "STATEMENTS",
     "Amount",
+    "Attention",
     "Budget",
     "Choice",
     "Criterion",

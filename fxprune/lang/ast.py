@@ -3,7 +3,7 @@
 ```
 Spec
 └── statements
-    ├── about the file    ModelRef  Input  Norm  Multiple  Emit  Let  Use
+    ├── about the file    ModelRef  Input  Attention  Norm  Multiple  Emit  Let  Use
     ├── choosing          Protect  Mark  Cut          (Mark and Cut may hold Choices)
     └── the rest          Repeat  Phase               (train, shrink, hold, save ...: Phase.word says which)
 ```
@@ -23,6 +23,7 @@ from fxprune.source import Source, Span
 __all__ = [
     "NM",
     "Amount",
+    "Attention",
     "Budget",
     "Choice",
     "Criterion",
@@ -284,6 +285,14 @@ class Cut(Selecting):
 
 
 @dataclass(frozen=True, slots=True)
+class Attention(Node):
+    """Which way channels that are split into heads × head_dim may shrink; without it, whichever leaves more units."""
+
+    word: ClassVar[str] = "attention"
+    mode: Literal["heads", "head_dim"]
+
+
+@dataclass(frozen=True, slots=True)
 class Norm(Node):
     """Whether norms over channels keep the original statistics, or use the stock kernel on what is left."""
 
@@ -351,7 +360,7 @@ class Repeat(Node):
     body: tuple[Statement, ...] = ()
 
 
-Statement = ModelRef | Input | Protect | Mark | Cut | Norm | Multiple | Emit | Let | Use | Phase | Repeat
+Statement = ModelRef | Input | Protect | Mark | Cut | Attention | Norm | Multiple | Emit | Let | Use | Phase | Repeat
 S = TypeVar("S", bound=Statement)
 
 

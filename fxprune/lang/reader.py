@@ -8,6 +8,7 @@ from typing import cast
 from fxprune.errors import Diagnostic
 from fxprune.lang import tree
 from fxprune.lang.ast import (
+    Attention,
     Criterion,
     Cut,
     Emit,
@@ -27,7 +28,7 @@ from fxprune.lang.ast import (
 from fxprune.lang.gather import Gathered, Report, gather, shown, stray
 from fxprune.lang.phases import Parts, Phases
 from fxprune.lang.values import value_of
-from fxprune.lang.words import FORMATS, NORMS, STATEMENTS, nearest
+from fxprune.lang.words import ATTENTIONS, FORMATS, NORMS, STATEMENTS, nearest
 from fxprune.source import Span
 
 __all__ = ["Reader"]
@@ -140,6 +141,8 @@ class Reader:
                 statement = self.input(out, first, span)
             case "protect":
                 statement = self.protect(out, first, span)
+            case "attention":
+                statement = self.attention(out, first, span)
             case "norm":
                 statement = self.norm(out, first, span)
             case "emit":
@@ -210,6 +213,13 @@ class Reader:
         if what is None and not out.loose:
             self.wrong("`protect` needs layers", first, "protect tail.*, first_conv")
         return Protect(what or Selection(), span=span)
+
+    def attention(self, out: Gathered, first: tree.Item, span: Span) -> Attention:
+        """`attention heads`."""
+        names = self.names(out, first, ATTENTIONS, "a way to cut attention")
+        if len(names) != 1:
+            self.wrong(f"`attention` is one of {' and '.join(f'`{n}`' for n in ATTENTIONS)}", first)
+        return Attention(names[0] if names else "head_dim", span=span)  # type: ignore[arg-type]
 
     def norm(self, out: Gathered, first: tree.Item, span: Span) -> Norm:
         """`norm native`."""

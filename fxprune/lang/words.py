@@ -9,6 +9,7 @@ from typing import Literal
 
 __all__ = [
     "AGGREGATES",
+    "ATTENTIONS",
     "CLAUSES",
     "CRITERIA",
     "FORMATS",
@@ -114,6 +115,13 @@ STATEMENTS: dict[str, Word] = {
         *(_WHICH, "amount", "keep", "by", "steps", "for", "while"),
         block="options",
         steps=True,
+    ),
+    "attention": _word(
+        "which way channels that are split into heads may shrink; without it, whichever leaves more units",
+        "attention heads",
+        "names",
+        single=True,
+        nests=False,
     ),
     "cut": _word(
         "choose units and remove them; alone, remove what is marked",
@@ -263,6 +271,11 @@ GRANULARITIES = {
 METRICS = {
     "macs": "multiplications of all layers for one output image, bias not counted",
     "params": "parameters",
+}
+
+ATTENTIONS = {
+    "head_dim": "the same channels of every head go; the number of heads stays",
+    "heads": "whole heads go; their width stays",
 }
 
 NORMS = {

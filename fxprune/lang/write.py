@@ -8,6 +8,7 @@ from fractions import Fraction
 from fxprune.lang.ast import (
     NM,
     Amount,
+    Attention,
     Budget,
     Choice,
     Criterion,
@@ -66,6 +67,8 @@ def _statement(statement: Statement) -> str:
             return f"input {', '.join('x'.join(map(str, shape)) for shape in shapes)}"
         case Protect(what=what):
             return _join("protect", _selection(what))
+        case Attention(mode=mode):
+            return f"attention {mode}"
         case Norm(mode=mode):
             return f"norm {mode}"
         case Multiple(of=of):

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.errors import RewriteError
 from fxprune.groups.dispatch import Value
+from fxprune.groups.labels import Axis
 from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site, constant
@@ -55,6 +56,7 @@ class _Rewriter:
         self.env: dict[fx.Node, fx.Node] = {}
         self.after: dict[fx.Node, Any] = {}  # new node → its value, with a shape for each tensor
         self.tensor_nodes: set[fx.Node] = set()  # new nodes whose value is one tensor
+        self.axes: dict[fx.Node, tuple[Axis | None, ...]] = {}  # of these nodes
         self.layers: dict[str, nn.Module] = {}
 
     def run(self) -> Rewritten:
@@ -98,6 +100,7 @@ class _Rewriter:
         if isinstance(before, Value):
             self.after[new] = shapes[0]
             self.tensor_nodes.add(new)
+            self.axes[new] = before.labels.axes
         else:
             self.after[new] = pytree.tree_map_only(Value, self.shape, before)
         site = self.site(node, new, shapes)
@@ -119,6 +122,7 @@ class _Rewriter:
         self.after[result] = self.after[new]
         if new in self.tensor_nodes:
             self.tensor_nodes.add(result)
+            self.axes[result] = self.axes[new]
         return result
 
     def site(self, node: fx.Node, new: fx.Node, shapes: tuple[tuple[int, ...], ...]) -> Site | None:
@@ -126,7 +130,11 @@ class _Rewriter:
         source = next((a for a in node.all_input_nodes if isinstance(self.labelled.values[a.name], Value)), None)
         if source is None:
             made = RESIZE.get(op_name(node, self.old)) is constant
-            return Site(new, (), (), (), shapes, self.now, lambda part: False, lambda back: new) if made else None
+            return (
+                Site(new, (), (), (), shapes, self.now, self.floats, lambda part: False, lambda back: new)
+                if made
+                else None
+            )
         value = self.labelled.values[source.name]
         lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
 
@@ -134,26 +142,72 @@ class _Rewriter:
             return any(user.args[1:2] in ((part,), (("values", "indices")[part],)) for user in node.users)
 
         return Site(
-            new, value.shape, self.shape(value), lives, shapes, self.now, asks, lambda back: self.ghost(source, back)
+            new,
+            value.shape,
+            self.shape(value),
+            lives,
+            shapes,
+            self.now,
+            self.floats,
+            asks,
+            lambda back: self.ghost(source, back),
         )
 
     def ghost(self, node: fx.Node, back: int) -> fx.Node:
         """A node of the compact graph that holds one removed coordinate of a value along a dimension.
 
         `back` counts dimensions from the last. Zeros are made from the survivors; what is alike is made by the same
-        elementwise ops, from the ghosts of their operands.
+        elementwise ops, from the ghosts of their operands. Each stands right after the value it belongs to, before
+        anything is overwritten.
         """
+        made: dict[fx.Node, fx.Node] = {}
+        waiting = [node]
+        while waiting:
+            at = waiting[-1]
+            axis = self.along(at, back)
+            missing = [n for n in at.all_input_nodes if n not in made] if axis is not None and not axis.zero else []
+            if missing and at not in made:
+                waiting.extend(missing)
+                continue
+            waiting.pop()
+            if at not in made:
+                made[at] = self.env[at] if axis is None else self.removed(at, back, made, axis.zero)
+        return made[node]
+
+    def along(self, node: fx.Node, back: int) -> Axis | None:
+        """The axis of a value along a dimension counted from the last, if it has one that lost something."""
         value = self.labelled.values[node.name]
-        axis = value.labels.axes[-back] if isinstance(value, Value) and back <= len(value.shape) else None
-        if axis is None:
-            return self.env[node]
-        parts = {n: self.ghost(n, back) for n in node.all_input_nodes} if not axis.zero else {}
-        with self.graph.inserting_after(self.env[node]):  # before anything is overwritten
-            if not axis.zero:
-                return self.graph.node_copy(node, parts.__getitem__)
-            one = self.graph.call_method("narrow", (self.env[node], len(value.shape) - back, 0, 1))
+        return value.labels.axes[-back] if isinstance(value, Value) and back <= len(value.shape) else None
+
+    def removed(self, node: fx.Node, back: int, made: dict[fx.Node, fx.Node], zero: bool) -> fx.Node:
+        """One removed coordinate of one value, its operands' known."""
+        with self.graph.inserting_after(self.env[node]):
+            if not zero:
+                return self.graph.node_copy(node, made.__getitem__)
+            rank = len(self.labelled.values[node.name].shape)
+            one = self.graph.call_method("narrow", (self.env[node], rank - back, 0, 1))
         with self.graph.inserting_after(one):
             return self.graph.call_function(torch.zeros_like, (one,))
+
+    def floats(self, argument: Any) -> bool:
+        """Is it computed from a dimension that no layer sets: batch, height, width?"""
+        waiting = [argument] if isinstance(argument, fx.Node) else []
+        seen: set[fx.Node] = set()
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            source = next((a for a in node.all_input_nodes if a in self.tensor_nodes), None)
+            if source is None:
+                waiting.extend(node.all_input_nodes)
+                continue
+            axes = self.axes[source]
+            asked = [user.args[1] for user in seen if user.args[:1] == (node,) and user.target is operator.getitem]
+            dims = asked if asked else node.args[1:2]
+            if any(not isinstance(d, int) or axes[d] is None for d in dims or ("all",)):
+                return True
+        return False
 
     def stale(self, node: fx.Node) -> bool:
         """Does an integer argument come from a size that changed?"""

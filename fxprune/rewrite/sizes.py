@@ -29,6 +29,7 @@ class Site:
     lives_in: tuple[Lives | None, ...]  # along each of its dimensions, who lives; None: everybody
     new_out: tuple[tuple[int, ...], ...]  # shape of each output after
     now: Callable[[Any], Any]  # an argument's value in the compact network; for a tensor, its shape
+    floats: Callable[[Any], bool]  # does an argument follow the batch, height or width of the input?
     asks: Callable[[int], bool]  # is this part of the node's result used?
     ghost: Callable[[int], fx.Node]  # dimension from the last → a removed coordinate of the first tensor argument
 
@@ -47,11 +48,13 @@ def _put(node: fx.Node, *args: Any, drop: Sequence[str] = ()) -> None:
 
 
 def _stated(site: Site, sizes: Sequence[Any], wanted: Sequence[int], infer: bool) -> tuple[Any, ...]:
-    """Sizes that come out as wanted: those that do already stay; of one that was computed, -1 lets torch infer it."""
+    """Sizes that come out as wanted: those that do already stay; torch infers one that also follows the image."""
     values = [site.now(size) for size in sizes]
     wrong = [k for k, (value, want) in enumerate(zip(values, wanted, strict=True)) if value not in (-1, want)]
-    inferred = infer and len(wrong) == 1 and -1 not in values and isinstance(sizes[wrong[0]], fx.Node)
-    return tuple((-1 if inferred else wanted[k]) if k in wrong else size for k, size in enumerate(sizes))
+    free = [k for k in wrong if site.floats(sizes[k])]
+    if len(free) > 1 or (free and (not infer or -1 in values)):
+        raise ValueError("several of its sizes follow the image and the width at once")
+    return tuple((-1 if k in free else wanted[k]) if k in wrong else size for k, size in enumerate(sizes))
 
 
 def _whole(site: Site, size: fx.Node, wanted: Sequence[int]) -> Any:

@@ -19,18 +19,24 @@ _PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, t
 
 
 def share(module: nn.Module) -> nn.Module:
-    """A copy that shares every tensor with the original and nothing else: nothing leaks back.
+    """A copy that shares the parameters with the original and nothing else: nothing leaks back.
 
     As `copy.deepcopy`, but quick: modules and their empty hook tables are made anew without asking each of them.
+    A model that does something of its own on `train()` or `eval()`, such as merging kernels, may write to its
+    parameters: its copy has its own.
 
     Raises:
         TraceError: the module holds something that cannot be copied.
     """
     parts = list(module.modules())
     memo: dict[int, Any] = {id(part): part.__class__.__new__(part.__class__) for part in parts}
+    merges = any(type(p).train is not nn.Module.train or type(p).eval is not nn.Module.eval for p in parts)
     for part in parts:
         for held in (part._parameters, part._buffers, part.__dict__):
-            memo.update((id(value), value) for value in held.values() if isinstance(value, torch.Tensor))
+            for value in held.values():
+                if isinstance(value, torch.Tensor) and id(value) not in memo:
+                    own = merges or not isinstance(value, nn.Parameter)
+                    memo[id(value)] = _own(value) if own else value
     try:
         for part in parts:
             memo[id(part)].__dict__ = {name: _copied(value, memo) for name, value in part.__dict__.items()}
@@ -43,9 +49,16 @@ def share(module: nn.Module) -> nn.Module:
     return made
 
 
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    made = tensor.detach().clone()
+    return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+
+
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
     if isinstance(value, _PLAIN):
         return value
+    if isinstance(value, torch.Tensor):
+        return memo.get(id(value), value)
     if type(value) in (dict, OrderedDict, set, list) and not value:
         return type(value)()
     if type(value) is dict and all(isinstance(v, (nn.Module, torch.Tensor, *_PLAIN)) for v in value.values()):

@@ -123,7 +123,7 @@ def _fixed_dimensions(value: Any) -> list[int]:
 def _guard(graph: fx.GraphModule, fixed: dict[fx.Node, Any], example: tuple[Any, ...]) -> None:
     """A check for every dimension of an input that is fixed."""
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
-    with graph.graph.inserting_before(next(n for n in graph.graph.nodes if n.op != "placeholder")):
+    with graph.graph.inserting_before(inputs[-1].next):
         for node, value in zip(inputs, example, strict=False):
             for dim in fixed.get(node, ()):
                 message = f"{GUARD} {'x'.join(map(str, value.shape))}; give fxprune an example of this size"
