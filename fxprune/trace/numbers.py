@@ -141,12 +141,23 @@ def _namespaces(root: nn.Module) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def _teach_einops(put: Callable[[dict[Any, Any], Any, Any], None]) -> None:
+    """einops, where the model uses it, takes traced values for torch's, and remembers no recipe made of them."""
+    backends, core = sys.modules.get("einops._backends"), sys.modules.get("einops.einops")
+    if backends is None or core is None:
+        return
+    own = backends.get_backend(torch.empty(0))
+    for kind in (fx.Proxy, *fx.Proxy.__subclasses__()):
+        put(backends._type2backend, kind, own)
+    put(vars(core), "_reconstruct_from_shape", core._reconstruct_from_shape_uncached)
+
+
 @contextmanager
 def patched(root: nn.Module) -> Iterator[None]:
     """Inside, numbers and factories let traced values through; everything is put back on the way out."""
     undo: list[Callable[[], None]] = []
 
-    def put(namespace: dict[str, Any], name: str, value: Any) -> None:
+    def put(namespace: dict[Any, Any], name: Any, value: Any) -> None:
         missing = object()
         was = namespace.get(name, missing)
         namespace[name] = value
@@ -174,6 +185,7 @@ def patched(root: nn.Module) -> Iterator[None]:
             method = getattr(torch.Tensor, name)
             setattr(torch.Tensor, name, _lifted_method(name, method))
             undo.append(partial(setattr, torch.Tensor, name, method) if own else partial(delattr, torch.Tensor, name))
+        _teach_einops(put)
         for function, wrapper in lifted.items():
             put(vars(torch), function.__name__, wrapper)
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)
