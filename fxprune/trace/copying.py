@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from fxprune.errors import TraceError
@@ -40,6 +40,9 @@ def share(module: nn.Module) -> nn.Module:
     try:
         for part in parts:
             memo[id(part)].__dict__ = {name: _copied(value, memo) for name, value in part.__dict__.items()}
+        for part in parts:
+            if isinstance(part, fx.GraphModule):  # each has a class of its own, on which its forward is put
+                memo[id(part)].recompile()
     except (TypeError, RuntimeError, copy.Error) as error:
         raise TraceError(
             f"the model cannot be copied: {error}",
