@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import networkx
 import torch
 from torch import fx, nn
 
@@ -28,8 +29,11 @@ from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
 from fxprune.trace import Traced, retell, trace
 from fxprune.view import GroupRow, Report, make_report
+from fxprune.view.constraint import constraint_graph
+from fxprune.view.files import groups_svg
+from fxprune.view.summary import report_html
 
-__all__ = ["Compiled", "Watch", "analyze", "compile", "load", "plan"]
+__all__ = ["Analysis", "Compiled", "Watch", "analyze", "compile", "load", "plan"]
 
 Watch = Callable[[str, float], None]  # called after each stage with its name and its seconds
 
@@ -56,6 +60,8 @@ class Compiled:
         Raises:
             OutputError: the folder is not ours, or cannot be written.
         """
+        formats = _formats(self.spec)
+        pages = self.pages(formats)
         return save(
             folder,
             module=self.module,
@@ -70,11 +76,34 @@ class Compiled:
             report_text=self.report.text(),
             title=f"{self.report.model}, pruned by fxprune.",
             header=(f"{self.report.params[1]:,} parameters of {self.report.params[0]:,}.",),
-            formats=_formats(self.spec),
+            formats=formats,
+            extra_files=pages,
         )
 
+    def pages(self, formats: Sequence[str]) -> dict[str, str]:
+        """The report and the constraint graph as pictures, by file name."""
+        written = [name for form in formats for name in _WRITTEN[form]]
+        files = sorted([*written, "plan.json", "report.txt", "report.html", "groups.svg"])
+        return {
+            "report.html": report_html(self.report, self.plan, self.spec, files=files),
+            "groups.svg": groups_svg(self.plan.groups, self.plan, title=self.report.model),
+        }
 
-def analyze(model: nn.Module, example: Any = None) -> Groups:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis(Groups):
+    """The groups of a network, with ways to look at them."""
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """The constraint graph: layers and the ops that tie them, with their groups as attributes."""
+        return constraint_graph(self)
+
+    def to_svg(self) -> str:
+        """The constraint graph as a picture, repeated blocks folded."""
+        return groups_svg(self)
+
+
+def analyze(model: nn.Module, example: Any = None) -> Analysis:
     """Find which channels of a network are tied together.
 
     Args:
@@ -86,7 +115,8 @@ def analyze(model: nn.Module, example: Any = None) -> Groups:
         InputError: the example does not fit the network.
     """
     given = _example(model, example)
-    return _groups(model, trace(model, given))
+    found = _groups(model, trace(model, given))
+    return Analysis(found.traced, found.labelled, found.unit_of, found.groups, found.starts)
 
 
 def plan(
@@ -221,6 +251,7 @@ def _difference(exact: Rewritten, native: Rewritten, given: tuple[Any, ...]) -> 
         return relative(exact.module.eval()(*given), native.module.eval()(*given))
 
 
+_WRITTEN = {"pt2": ("model.pt2",), "safetensors": ("model.py", "model.safetensors")}
 _FILES = {"export": "pt2", "python": "safetensors", "safetensors": "safetensors"}  # word → files that go together
 
 

@@ -57,7 +57,7 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.place = Place("", "", "")
         self.plain = False  # the node has no parameters of its own
         self.needs: dict[str, set[str]] = {}
-        self.dirty: set[int] = set()  # storages overwritten with something that may not be zero
+        self.dirty: dict[int, Any] = {}  # storages overwritten with something that may not be zero, kept alive
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -100,7 +100,8 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def write(self, tensor: torch.Tensor, labels: Labels, in_place: bool) -> None:
         """Label an output. Writing in place may take zeros away from every view of the storage."""
         if in_place and any(axis is not None and not axis.zero for axis in labels.axes):
-            self.dirty.add(tensor.untyped_storage()._cdata)
+            storage = tensor.untyped_storage()
+            self.dirty[storage._cdata] = storage
         tensor._fxprune = labels  # type: ignore[attr-defined]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import fx, nn
@@ -31,6 +32,7 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         TraceError: no rung holds; names the line of the model that stopped the last one.
     """
     modes = {name: part.training for name, part in module.named_modules()}
+    _nameable(modes)
     copy = share(module).eval()
     folded = fold(copy)
     notes = [f"folded into plain weights: {', '.join(folded)}"] if folded else []
@@ -69,3 +71,14 @@ def _by_position(graph: fx.Graph) -> None:
             if node.op == "call_function" and not node.args and name in node.kwargs:
                 node.args = (node.kwargs[name],)
                 node.kwargs = {key: value for key, value in node.kwargs.items() if key != name}
+
+
+def _nameable(paths: Iterable[str]) -> None:
+    """Names end up in generated source: one that could break out of it is refused.
+
+    Raises:
+        TraceError: a module's name holds a quote, a backslash or a line break.
+    """
+    bad = next((path for path in paths if set(path) & set("\"'\\\n\r")), None)
+    if bad is not None:
+        raise TraceError(f"a module is called {bad!r}", hint="rename it without quotes, backslashes and line breaks")
