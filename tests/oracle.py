@@ -21,7 +21,10 @@ Kept = Mapping[str, Mapping[int, Sequence[int]]]
 
 def masked(original: nn.Module, kept: Kept) -> nn.Module:
     """A copy of the original, in eval mode, with zeros wherever an index is not among those kept."""
-    net = copy.deepcopy(original).eval()
+    computed = [
+        value for part in original.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)
+    ]
+    net = copy.deepcopy(original, {id(value): value.detach().clone() for value in computed}).eval()
     for part in net.modules():
         if parametrize.is_parametrized(part):
             # torch takes the property off the class, which copies share
