@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from fxprune.errors import PlanError, RewriteError
 from fxprune.groups import Group, Groups, discover, guard
 from fxprune.groups.labels import Ids
-from fxprune.lang import Criterion, Cut, KeepCount, Mark, Norm, Spec, parse
+from fxprune.lang import CRITERIA, Criterion, Cut, KeepCount, Mark, Norm, Spec, parse
 from fxprune.lang.ast import Selecting
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
@@ -344,13 +344,18 @@ class Pruner:
     def _choose(self, statement: Mark | Cut) -> Plan:
         """What a statement picks, alone."""
         said = {f.name: getattr(statement, f.name) for f in fields(Selecting)}
-        calibration = self.calibration() if callable(self.calibration) else self.calibration
+        criteria = [c for c in (statement.criterion, *(choice.criterion for choice in statement.choices)) if c]
+        calibration = None
+        if any(CRITERIA[criterion.name].needs_data for criterion in criteria):
+            calibration = self.calibration() if callable(self.calibration) else self.calibration
         return make_plan(self.program.alone(Cut(**said)), self.groups, calibration)
 
     def _plan(self, statement: Cut) -> Plan:
         """What a cut removes."""
         if not statement.bakes:
-            return self._choose(statement)
+            plan = self._choose(statement)
+            agreed = in_units(self.groups, self.agree(in_names(self.groups, plan.removed)))
+            return plan if np.array_equal(agreed, np.unique(plan.removed)) else plan_of(self.groups, agreed, self.why)
         if not len(self.marked):
             raise PlanError("nothing is marked before this cut", span=statement.span, hint="mark filters 50% by l1")
         return plan_of(self.groups, self.marked, self.why)

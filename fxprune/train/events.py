@@ -1,0 +1,72 @@
+"""What happens in a run → callbacks, and a file of JSON lines that a resumed run goes on with."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fxprune.errors import FxpruneError, OutputError
+
+__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch"]
+
+METRICS = "metrics.jsonl"
+Kind = Literal["start", "phase", "step", "validate", "cut", "save", "checkpoint", "note", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+    kind: Kind
+    step: int  # training steps done since the beginning
+    phase: str  # the word of the phase it happened in
+    data: Mapping[str, Any] = field(default_factory=dict)  # plain values
+
+
+Watch = Callable[[Event], None]
+
+
+class TrainError(FxpruneError):
+    """Training that cannot go on: a loss that is not a number."""
+
+
+class StoppedError(FxpruneError):
+    """Training that was asked to stop, and saved what it had."""
+
+
+class Metrics:
+    """The file of metrics of a run.
+
+    Args:
+        path: of the file; None: nothing is written.
+        size: bytes to keep of what is there, what came before a checkpoint.
+    """
+
+    def __init__(self, path: Path | None, size: int = 0) -> None:
+        self.path, self.size = path, size
+        if path is not None:
+            try:
+                with path.open("ab") as file:
+                    file.truncate(size)
+            except OSError as error:
+                raise OutputError(f"{path}: {error.strerror or error}") from None
+
+    def __call__(self, event: Event) -> None:
+        """Append an event."""
+        if self.path is None:
+            return
+        plain = {"kind": event.kind, "step": event.step, "phase": event.phase, **event.data}
+        line = json.dumps({name: _finite(value) for name, value in plain.items()}) + "\n"
+        with self.path.open("ab") as file:
+            file.write(line.encode())
+            self.size = file.seek(0, os.SEEK_END)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,81 @@
+"""Weights remembered under names, and put back into what is left of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from fxprune.errors import PlanError
+from fxprune.rewrite import Kept
+from fxprune.schedule import compose
+from fxprune.trace.copying import fold, share
+
+__all__ = ["Memory"]
+
+
+class Memory:
+    """States saved by `save as NAME`; each with what the cuts since then have kept of it."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, Tensor]] = {}
+        self.kept: dict[str, Kept] = {}
+
+    def save(self, label: str, model: nn.Module) -> dict[str, Tensor]:
+        """Remember the weights as they are now, under plain names: weight norm is folded. Returns them."""
+        plain = share(model)
+        fold(plain)
+        self.states[label] = {name: tensor.detach().clone() for name, tensor in plain.state_dict().items()}
+        self.kept[label] = {}
+        return self.states[label]
+
+    def cut(self, kept: Kept) -> None:
+        """A cut was made."""
+        self.kept = {label: compose(before, kept) for label, before in self.kept.items()}
+
+    def rewind(self, label: str, model: nn.Module) -> None:
+        """Put back the weights that are left.
+
+        Raises:
+            PlanError: nothing is saved under that name.
+        """
+        if label not in self.states:
+            raise PlanError(f"no state is saved as `{label}`")
+        plain = share(model)
+        fold(plain)
+        with torch.no_grad():
+            for name in plain.state_dict():
+                value = self.states[label][name]
+                for dim, places in self.kept[label].get(name, {}).items():
+                    value = value.index_select(dim, torch.tensor(places, device=value.device))
+                _put(model, name, value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        kept = {
+            label: {name: {str(dim): list(at) for dim, at in dims.items()} for name, dims in of.items()}
+            for label, of in self.kept.items()
+        }
+        return {"states": self.states, "kept": kept}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """The inverse."""
+        self.states = {
+            label: {name: tensor.to(device) for name, tensor in of.items()} for label, of in state["states"].items()
+        }
+        self.kept = {
+            label: {name: {int(dim): tuple(at) for dim, at in dims.items()} for name, dims in of.items()}
+            for label, of in state["kept"].items()
+        }
+
+
+def _put(model: nn.Module, name: str, value: Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    part = model.get_submodule(path)
+    if parametrize.is_parametrized(part, leaf):
+        setattr(part, leaf, value)  # torch takes it apart again
+    else:
+        getattr(part, leaf).copy_(value)

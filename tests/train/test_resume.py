@@ -1,0 +1,140 @@
+"""A run that is killed and goes on ends as one that was not, bit by bit; checkpoints are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fxprune.errors import InputError, OutputError
+from fxprune.train.checkpoints import Checkpoints
+from fxprune.train.events import Event, StoppedError
+from tests.train.runs import ASSL, LOTTERY, SRP, network, of, run, same
+
+
+class Killed(BaseException):
+    """What no code of ours catches."""
+
+
+def at(place: int) -> Callable[[Event], None]:
+    """A watcher that ends the run at the event of this number."""
+    seen = iter(range(10**6))
+
+    def kill(_: Event) -> None:
+        if next(seen) == place:
+            raise Killed
+
+    return kill
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spec", [SRP, ASSL, LOTTERY], ids=["SRP", "ASSL", "LOTTERY"])
+def test_killed_anywhere(spec: str, kills: int, tmp_path: Path) -> None:
+    events: list[Event] = []
+    whole = run(spec, events)
+    points = random.Random(spec).sample(range(len(events)), min(kills, len(events)))
+    for point in points:
+        folder = tmp_path / str(point)
+        again = {"run": folder, "checkpoint_every": 2}
+        with pytest.raises(Killed):
+            run(spec, **{**again, "watch": at(point)})
+        with pytest.raises(Killed):  # and once more, two events later
+            run(spec, **{**again, "resume": True, "watch": at(2)})
+        assert same(run(spec, resume=True, **again), whole), point
+
+
+def test_metrics_of_a_resumed_run_tell_each_step_once(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(SRP, run=tmp_path, checkpoint_every=4, watch=at(9))
+    run(SRP, run=tmp_path, checkpoint_every=4, resume=True)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [line["step"] for line in told if line["kind"] == "step"] == list(range(1, 18))
+
+
+def test_a_request_to_stop_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def ask(event: Event) -> None:
+        if event.kind == "step" and event.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match=r"stopped after step 5(?s:.*)--resume goes on"):
+        run(SRP, run=tmp_path, watch=ask)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert Checkpoints(tmp_path).steps() == [5]
+    events: list[Event] = []
+    assert same(run(SRP, events, run=tmp_path, resume=True), run(SRP))
+    assert of(events, "step")[0].step == 6
+
+
+def test_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(SRP, run=tmp_path, checkpoint_every=2, watch=at(9))
+    with pytest.raises(InputError, match="--resume"):
+        run(SRP, run=tmp_path)
+    with pytest.raises(InputError, match="another spec"):
+        run(SRP.replace("until 3", "until 4"), run=tmp_path, resume=True)
+    run(SRP, run=tmp_path, resume=True)
+    run(SRP, run=tmp_path)  # a finished one may be
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    whole = run(SRP, run=tmp_path)
+    events: list[Event] = []
+    assert same(run(SRP, events, run=tmp_path, resume=True), whole)
+    assert of(events, "step") == []
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def state(number: int) -> dict[str, Any]:
+    return {"number": number, "tensor": torch.full((50,), float(number))}
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a bit", "empty", "another file"])
+def test_a_torn_checkpoint_falls_back_to_the_one_before(damage: str, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number in (1, 2, 3):
+        checkpoints.write(number, state(number))
+    assert checkpoints.steps() == [3, 2]
+    path = checkpoints.path(3)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"cut short": content[:-20], "a bit": content, "empty": b"", "another file": b"x" * 99}[damage])
+    found, notes = checkpoints.latest()
+    assert found is not None
+    assert found["number"] == 2
+    assert len(notes) == 1
+    assert "the one before it is used" in notes[0]
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.write(1, state(1))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            checkpoints.write(2, state(2))
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoints.path(1).name]
+
+
+def test_a_full_disk_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("disk: No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "write", full)
+    events: list[Event] = []
+    run(SRP, events, run=tmp_path, model=network())
+    assert any("No space left" in str(event.data) for event in of(events, "note"))
