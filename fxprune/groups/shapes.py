@@ -128,6 +128,18 @@ def new(op: Op) -> list[Labels]:
     return [op.fresh(tuple(out.shape), zero) for out in op.outputs]
 
 
+@rule("expand", "repeat")
+def spread(op: Op) -> list[Labels]:
+    """A single coordinate copied many times: all copies are alike, so any may go. The others are moved."""
+    moved = move(op)[0]
+    assert op.fresh is not None
+    out, tensor = op.outputs[0], op.args["self"]
+    alike = op.fresh(tuple(out.shape), False)
+    lone = [back > tensor.dim() or tensor.shape[-back] == 1 for back in range(out.dim(), 0, -1)]
+    axes = (a if a is not None or not one else b for a, b, one in zip(moved.axes, alike.axes, lone, strict=True))
+    return [Labels(tuple(axes), moved.weight)]
+
+
 @rule("copy_", "copy")
 def copy(op: Op) -> list[Labels]:
     """Overwrites `self` by `src`, broadcast: aligned coordinates live together, zero where `src` is."""

@@ -110,15 +110,16 @@ class _Rewriter:
             shapes == tuple(leaf.shape for leaf in leaves) and site.old_in == site.new_in and not self.stale(node)
         ):
             return new
-        resize = RESIZE.get(name)
-        if resize is not None and node.op != "call_module":
-            resize(site)
+        kinds = self.labelled.needs.get(node.name, frozenset()) if self.exact else frozenset()
+        result = new
+        if kinds:
+            layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
+            for kind in sorted(kinds):
+                result = MENDS[name, kind](site, layer)
+        elif node.op != "call_module" and name in RESIZE:
+            RESIZE[name](site)
         elif node.op in ("call_function", "call_method"):
             self.keep_numbers(node, new)
-        result = new
-        for kind in self.labelled.needs.get(node.name, ()) if self.exact else ():
-            layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
-            result = MENDS[name, kind](site, layer)
         self.after[result] = self.after[new]
         if new in self.tensor_nodes:
             self.tensor_nodes.add(result)

@@ -89,6 +89,17 @@ def shape(site: Site) -> None:
     _sizes(site, 1, infer="expand" not in name and "broadcast" not in name)
 
 
+def repeat(site: Site) -> None:
+    """`repeat(1, 8, 1, 1)`: how often, where a single coordinate is copied as often as there are channels."""
+    node = site.node
+    given: tuple[Any, ...] = node.args[1:] or (_argument(node, 1, "repeats", "sizes"),)
+    times = tuple(given[0]) if isinstance(given[0], (list, tuple)) else given
+    sizes = (1,) * (len(times) - len(site.new_in)) + site.new_in
+    fixed = _stated(site, times, [out // size for out, size in zip(site.new_out[0], sizes, strict=True)], infer=False)
+    if fixed != times:
+        _put(node, node.args[0], fixed, drop=("repeats", "sizes"))
+
+
 def constant(site: Site) -> None:
     """`torch.zeros(a, b)`, `x.new_full((a, b), v)`: the sizes of a constant tensor."""
     _sizes(site, 1 if "new_" in _name(site.node) else 0, infer=False)
@@ -265,6 +276,7 @@ RESIZE: dict[str, Callable[[Site], None]] = {
     "narrow": narrow,
     "select": select,
     "getitem": getitem,
+    "repeat": repeat,
     "roll": roll,
     "slice": slice_,
     "setitem": getitem,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import fx, nn
@@ -12,6 +12,7 @@ from fxprune.trace.blame import retell
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
+from fxprune.trace.faithful import SMALLER, agreements
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, module_path, op_name
 
@@ -36,32 +37,44 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     copy = share(module).eval()
     folded = fold(copy)
     notes = [f"folded into plain weights: {', '.join(folded)}"] if folded else []
-    rung = "symbolic"
-    try:
-        graph = symbolic(share(copy), len(example))
-    except TraceError:
-        try:
-            rung = "concrete"
-            graph, answers = concrete(share(copy), example)
-            notes += [f"traced for {a.value!r} at {a.where}" for a in answers if a.free]
-        except TraceError as stopped:
-            rung = "export"
-            graph, fixed = _last(copy, example, stopped)
-            notes += [fixed] if fixed else []
+    rung, graph, told = _climb(copy, example)
     _by_position(graph.graph)
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
         graph.delete_all_unused_submodules()
         graph.recompile()
-    return Traced(graph, copy, tuple(example), rung, module.training, modes, tuple(dict.fromkeys(notes)))
+    return Traced(graph, copy, tuple(example), rung, module.training, modes, tuple(dict.fromkeys((*notes, *told))))
 
 
-def _last(copy: nn.Module, example: tuple[Any, ...], stopped: TraceError) -> tuple[fx.GraphModule, str | None]:
-    """The last rung; if it does not hold either, the one before is told: it names the line."""
-    try:
-        return exported(share(copy), example)
-    except TraceError:
-        raise stopped from None
+Rung = Callable[[nn.Module, tuple[Any, ...]], tuple[fx.GraphModule, tuple[str, ...]]]
+
+_RUNGS: tuple[tuple[str, Rung], ...] = (
+    ("symbolic", lambda module, example: (symbolic(module, len(example)), ())),
+    ("concrete", concrete),
+    ("export", exported),
+)
+
+
+def _climb(copy: nn.Module, example: tuple[Any, ...]) -> tuple[str, fx.GraphModule, tuple[str, ...]]:
+    """The first rung whose graph agrees with the module: its name, the graph, and what was specialised.
+
+    If none does, the second rung's error is told: it names the line.
+    """
+    stopped: list[TraceError] = []
+    for name, rung in _RUNGS:
+        try:
+            graph, told = rung(share(copy), example)
+        except TraceError as error:
+            stopped.append(error)
+            continue
+        if _on_meta(copy) or agreements(copy, graph, example, SMALLER, enough=1) is not None:
+            return name, graph, told
+        stopped.append(TraceError("the traced network computes something else than the model"))
+    raise stopped[1]
+
+
+def _on_meta(module: nn.Module) -> bool:
+    return any(tensor.device.type == "meta" for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _by_position(graph: fx.Graph) -> None:

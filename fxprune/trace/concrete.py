@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxprune.internals import fake_like, fake_mode, shell
+from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.tracer import Tracer
@@ -150,7 +150,8 @@ class ConcreteTracer(Tracer):
             return (default, default) if pair is None else tuple(pair)
         here = self.apply(node, 0)
         try:
-            there = self.apply(node, 1)
+            with quietly():
+                there = self.apply(node, 1)
         except Exception:  # the model does not run at the second size: nothing is known there
             there = UNKNOWN
         return here, there
@@ -193,8 +194,9 @@ class ConcreteTracer(Tracer):
         return value
 
 
-def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[Answer, ...]]:
-    """Trace a copy (`copying.share`) with the example's values at hand; the graph, and what Python asked.
+def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[str, ...]]:
+    """Trace a copy (`copying.share`) with the example's values at hand; the graph, and the answers that
+    could be others at another size.
 
     Raises:
         TraceError: names the line of the model at which the trace stopped, and why.
@@ -203,7 +205,8 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
     try:
         with patched(module), _proxies_as_attributes():
             graph = tracer.trace(module)
-        return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), tuple(tracer.answers)
+        told = tuple(f"traced for {a.value!r} at {a.where}" for a in tracer.answers if a.free)
+        return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), told
     except (Exception, SystemExit) as error:  # the model's own code ran: whatever it raised is told as a line of it
         raise retell(error) from None
 

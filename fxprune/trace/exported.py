@@ -13,11 +13,12 @@ from fxprune.errors import TraceError
 from fxprune.internals import quietly
 from fxprune.trace.blame import retell
 from fxprune.trace.concrete import GUARD
+from fxprune.trace.faithful import LARGER, agreements
 
 __all__ = ["exported"]
 
 
-def exported(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, str | None]:
+def exported(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[str, ...]]:
     """Export a copy (`copying.share`); the graph, and what it is fixed at, if sizes are not free.
 
     An export that claims free sizes can be wrong at others: it is run beside the module at another size, and held to
@@ -33,11 +34,11 @@ def exported(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
         raise retell(error) from None
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     fixed = {n: _fixed_dimensions(n.meta.get("val")) for n in inputs}
-    if not _holds_elsewhere(module, graph, example):
+    if not agreements(module, graph, example, LARGER, enough=3):
         fixed = {n: list(range(x.dim())) for n, x in zip(inputs, example, strict=False) if isinstance(x, torch.Tensor)}
     _guard(graph, fixed, example)
     told = [f"{n.name} is {'x'.join(map(str, x.shape))}" for n, x in zip(inputs, example, strict=False) if fixed.get(n)]
-    return graph, f"traced for sizes of which some are fixed: {', '.join(told)}" if told else None
+    return graph, (f"traced for sizes of which some are fixed: {', '.join(told)}",) if told else ()
 
 
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> fx.GraphModule:
@@ -81,36 +82,6 @@ def _free(value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         return None
     return dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO) if value.dim() == 4 else None
-
-
-def _holds_elsewhere(module: nn.Module, graph: fx.GraphModule, example: tuple[Any, ...]) -> bool:
-    """Do graph and module agree on an image half as high and as wide as it was, and of another shape?"""
-    agreed = 0
-    for high, wide in ((1, 2), (2, 1), (2, 3)):
-        larger = tuple(_scaled(x, high, wide) for x in example)
-        try:
-            with torch.no_grad():
-                want = module(*pytree.tree_map_only(torch.Tensor, torch.clone, larger))
-        except Exception:  # the model itself does not run there
-            continue
-        try:
-            with torch.no_grad():
-                got = graph.forward(*larger)
-        except Exception:  # nor does the graph, where the model does
-            return False
-        pairs = zip(pytree.tree_leaves(want), pytree.tree_leaves(got), strict=True)
-        if not all(a.shape == b.shape and torch.allclose(a, b, 1e-3, 1e-4) for a, b in pairs):
-            return False
-        agreed += 1
-    return agreed > 0
-
-
-def _scaled(value: Any, high: int, wide: int) -> Any:
-    if not isinstance(value, torch.Tensor) or value.dim() != 4:
-        return value
-    n, c, h, w = value.shape
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(n, c, h * high, w * wide, generator=generator).to(value.device, value.dtype)
 
 
 def _fixed_dimensions(value: Any) -> list[int]:

@@ -186,6 +186,7 @@ def patched(root: nn.Module) -> Iterator[None]:
             setattr(torch.Tensor, name, _lifted_method(name, method))
             undo.append(partial(setattr, torch.Tensor, name, method) if own else partial(delattr, torch.Tensor, name))
         _teach_einops(put)
+        put(vars(torch), "is_tensor", lambda value: isinstance(getattr(value, "value", value), torch.Tensor))
         for function, wrapper in lifted.items():
             put(vars(torch), function.__name__, wrapper)
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)

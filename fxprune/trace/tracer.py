@@ -37,6 +37,12 @@ class Tracer(fx.Tracer):
         """A layer of torch.nn itself, not of a subclass written elsewhere."""
         return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, _OPENED)
 
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A layer without parameters made inside `forward` (`nn.Softmax(-1)(x)`) is looked into: it has no path."""
+        if next(m.parameters(), None) is None and all(m is not part for part in self.root.modules()):
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
     def create_arg(self, a: Any) -> Any:
         """Numbers of numpy become Python's own."""
         if isinstance(a, np.generic):

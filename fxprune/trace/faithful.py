@@ -1,0 +1,77 @@
+"""Module + graph → do they agree? A trace is believed only once it was run beside the model it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+__all__ = ["LARGER", "SMALLER", "agreements"]
+
+Scale = tuple[Fraction | int, Fraction | int]  # of height and of width
+
+SMALLER: tuple[Scale, ...] = ((Fraction(1, 4), Fraction(1, 4)), (Fraction(1, 2), Fraction(1, 2)), (1, 1))
+LARGER: tuple[Scale, ...] = ((1, 2), (2, 1), (2, 3))
+
+
+def agreements(
+    module: nn.Module, graph: fx.GraphModule, example: tuple[Any, ...], scales: Iterable[Scale], enough: int
+) -> int | None:
+    """At how many sizes module and graph were run and gave the same; None at the first where they do not.
+
+    Sizes that the module itself refuses, or that a guard of the graph does, are passed over.
+
+    Args:
+        scales: of the example's height and width, in the order to try.
+        enough: stop after so many.
+    """
+    agreed = 0
+    for high, wide in scales:
+        if agreed == enough:
+            break
+        inputs = tuple(_scaled(x, high, wide) for x in example)
+        try:
+            want = _run(module.forward, inputs)
+        except Exception:  # the model's own code does not run at this size
+            continue
+        try:
+            got = _run(graph.forward, inputs)
+        except AssertionError:  # a guard: the graph itself says it is for other sizes
+            continue
+        except Exception:  # the model runs where its trace does not
+            return None
+        if not _same(want, got):
+            return None
+        agreed += 1
+    return agreed
+
+
+def _run(forward: Any, inputs: tuple[Any, ...]) -> Any:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return forward(*pytree.tree_map_only(torch.Tensor, torch.clone, inputs))
+
+
+def _same(want: Any, got: Any) -> bool:
+    a, b = (pytree.tree_leaves(x) for x in (want, got))
+    if len(a) != len(b):
+        return False
+    tensors = [(x, y) for x, y in zip(a, b, strict=True) if isinstance(x, torch.Tensor)]
+    return all(
+        isinstance(y, torch.Tensor)
+        and x.shape == y.shape
+        and torch.allclose(x, y, 1e-3, 1e-4 * float(x.abs().max()) if x.numel() else 0.0, equal_nan=True)
+        for x, y in tensors
+    )
+
+
+def _scaled(value: Any, high: Fraction | int, wide: Fraction | int) -> Any:
+    if not isinstance(value, torch.Tensor) or value.dim() != 4 or not value.is_floating_point():
+        return value
+    size = (*value.shape[:2], max(1, int(value.shape[2] * high)), max(1, int(value.shape[3] * wide)))
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(size, generator=generator).to(value.device, value.dtype)
