@@ -40,6 +40,7 @@ class Labelled:
     named: int  # ids of named tensors are below this
     size: int  # all ids are below this
     values: dict[str, Any]  # fx node name → its value with `Value` for each tensor
+    output: Any  # the network's output, with `Value` for each tensor
     needs: dict[str, frozenset[str]]  # fx node name → kinds of reduction the rewrite promised to keep exact
     ties: Ties
 
@@ -194,8 +195,11 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
     with torch.no_grad(), fake, mode:
         runner.run(*inputs, enable_io_processing=False)
+    last = next(n.name for n in reversed(traced.graph.graph.nodes) if n.op == "output")
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
-    return Labelled(names, tensors, tuple(owners), start, mode.next, runner.values, needs, mode.ties)
+    return Labelled(
+        names, tensors, tuple(owners), start, mode.next, runner.values, runner.values[last], needs, mode.ties
+    )
 
 
 def _tensors(out: Any) -> tuple[torch.Tensor, ...]:

@@ -221,3 +221,14 @@ def real_pairs(op: Op) -> list[Labels]:
     if op.name == "view_as_complex":
         op.fix(x.axes[-1], f"`{op.place.op}` pairs real and imaginary parts along it")
     return [Labels((*x.axes, None) if op.name == "view_as_real" else x.axes[:-1], x.weight)]
+
+
+@rule("as_strided_")
+def restride(op: Op) -> list[Labels]:
+    """What pooling to one pixel does to its result in channels-last memory: the same numbers in the same places."""
+    tensor = op.args["self"]
+    x = op.lookup(tensor)
+    if tuple(op.args["size"]) == tuple(tensor.shape) and sum(size > 1 for size in tensor.shape[1:]) <= 1:
+        return [x]
+    op.fix_all(x, f"`{op.place.op}` lays it out anew")
+    return [bare(tensor)]

@@ -90,10 +90,8 @@ def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
         if constant.any():
             ids = np.maximum(event.a, event.b)[constant]
             protections.append(Protection(ids, f"`{event.place.op}` combines it with a constant", event.place))
-    for node in labelled.values:
-        if node == "output":
-            for leaf in pytree.tree_leaves(labelled.values[node]):
-                protections.extend(_output(leaf))
+    for leaf in pytree.tree_leaves(labelled.output):
+        protections.extend(_output(leaf))
     barred: dict[int, Protection] = {}
     for protection in sorted(protections, key=lambda p: p.reason is None):
         for unit in np.unique(unit_of[protection.ids[protection.ids != FIXED]]).tolist():

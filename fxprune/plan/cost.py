@@ -84,7 +84,7 @@ def input_for_output(groups: Groups, at: tuple[int, int]) -> tuple[torch.Tensor,
     None if the network does not map one 4-d image to one.
     """
     given = groups.traced.example
-    output = groups.labelled.values.get("output")
+    output = groups.labelled.output
     if isinstance(output, (tuple, list)) and len(output) == 1:
         output = output[0]
     if len(given) != 1 or not isinstance(given[0], torch.Tensor) or given[0].dim() != 4:

@@ -220,10 +220,11 @@ def _per_unit(values: Tensor, place: list[int], width: int) -> Tensor:
 
 
 def _items(groups: Groups, group: Group, root: nn.Module, function: ModuleType) -> Iterator[_Item]:
-    """The group's layer dimensions, that of the first producer first."""
+    """The group's layer dimensions, that of the first producer first: the group has its name, and `#2` if need be."""
+    first = group.name.partition("#")[0]
 
     def follows(member: Member) -> bool:
-        return member.role != "out" or (member.path or member.tensor) != group.name
+        return member.role != "out" or (member.path or member.tensor) != first
 
     for member in sorted(group.members, key=follows):
         if member.tensor.rpartition(".")[2] != "weight":

@@ -111,7 +111,7 @@ def _hooked(part: nn.Module) -> list[str]:
             else:
                 value, parts = hook.compute_weight(part, do_power_iteration=False), [f"{name}_orig"]
         grad = any(p.requires_grad for key2 in parts if (p := part._parameters.get(key2)) is not None)
-        for old in (*parts, f"{name}_u"):
+        for old in (*parts, f"{name}_u", f"{name}_v"):
             part._parameters.pop(old, None)
             part._buffers.pop(old, None)
         part.__dict__.pop(name, None)
