@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -162,7 +163,11 @@ def compile_(
     from fxprune.view.terminal import changes, facts, show
 
     noted = {"export": saved.exported.note} if saved.exported and saved.exported.note else {}
-    more = noted | {"files": f"{folder}: {', '.join(saved.files)}", "load": loading(folder, saved.files)}
+    more = noted | {
+        "files": f"{folder}: {', '.join(saved.files)}",
+        "look": f"{folder / 'report.html'} says what was done, {folder / 'groups.svg'} shows where",
+        "load": loading(folder, saved.files),
+    }
     show("", changes(compiled.report), "", facts(compiled.report, more))
 
 
@@ -201,17 +206,42 @@ def check(spec: str, model: str | None, pairs: tuple[str, ...], as_json: bool, *
 
 @front.command(short_help="List which channels are tied together.")
 @click.argument("model")
+@click.argument("other", required=False, metavar="")
 @click.option("-o", "--out", metavar="FILE", help="Write a file instead: .html, .svg, .png, .dot, .graphml, .json.")
+@click.option(
+    "--why",
+    "asked",
+    metavar="LAYER [LAYER]",
+    help="Say why a layer is protected or what it is tied to; of two layers, the shortest chain of ops that ties them.",
+)
 @with_model
-def groups(model: str, out: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """List which channels of MODEL are tied together, and why some cannot be cut."""
+def groups(
+    model: str,
+    other: str | None,
+    out: str | None,
+    asked: str | None,
+    pairs: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List which channels of MODEL are tied together, and why some cannot be cut.
+
+    \b
+    fxprune groups net.py -o groups.html
+    fxprune groups net.py --why body.3.conv2 body.7.conv2
+    """
     from fxprune.emit.places import replace_file
     from fxprune.job import load_network, settings
 
+    if other and not asked:
+        raise click.UsageError(f"{other}: a second argument is a layer, after --why LAYER")
+    if asked and out:
+        raise click.UsageError("--why answers on the screen, -o writes a file: give one of them")
     with working(as_json, quiet=True):
         from fxprune.view.files import GRAPH_FORMATS, graph_file
         from fxprune.view.listing import listing_json
         from fxprune.view.terminal import show, summary, tree
+        from fxprune.view.why import why
 
         form = Path(out).suffix.removeprefix(".").lower() if out else "json"
         if form not in GRAPH_FORMATS:
@@ -221,6 +251,13 @@ def groups(model: str, out: str | None, pairs: tuple[str, ...], as_json: bool, *
 
         found = pipeline.analyze(network.module, network.example)
         listed = listing_json(found, network.title)
+        answer = why(found, asked, other) if asked else None
+    if answer is not None:
+        if as_json:
+            printed({"model": network.title, **asdict(answer)})
+        else:
+            show(str(answer))
+        return
     if out:
         replace_file(Path(out), jsoned(listed) if form == "json" else graph_file(found, form, title=network.title))
     if as_json:

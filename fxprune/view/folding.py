@@ -10,6 +10,7 @@ __all__ = ["Folded", "fold", "folded_text"]
 
 NUMBER = re.compile(r"\d+")
 TO = "\0"  # stands for the two dots of a range, to be told from the dots of a path
+GAP = "\1"  # stands for a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ def fold(paths: Iterable[str]) -> tuple[Folded, ...]:
     for path in place:
         # A number with leading zeros is part of a name: 07 and 7 are two layers.
         numbers = tuple(int(n) for n in NUMBER.findall(path))
-        plain = NUMBER.sub("#", path) if all(str(int(n)) == n for n in NUMBER.findall(path)) else path
+        plain = NUMBER.sub(GAP, path) if all(str(int(n)) == n for n in NUMBER.findall(path)) else path
         templates.setdefault(plain, {})[numbers] = path
     out = []
     for template, found in templates.items():
-        parts = template.split("#")
+        parts = template.split(GAP)
         for box in boxes(sorted(found)) if len(parts) > 1 else [()]:
             members = [path for numbers, path in found.items() if len(parts) == 1 or inside(numbers, box)]
             text = parts[0] + "".join(written(values) + part for values, part in zip(box, parts[1:], strict=True))

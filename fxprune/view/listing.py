@@ -25,6 +25,7 @@ class Line:
     width: int = 0  # filters of each group
     times: int = 1  # how many groups alike
     note: str = ""  # the layers tied to it, or why it is protected
+    groups: tuple[int, ...] = ()  # indices of the groups
 
 
 @dataclass(slots=True)
@@ -70,7 +71,8 @@ def lines(branch: _Branch, depth: int) -> Iterator[Line]:
             yield Line(depth, name)
         for members in child.groups:
             first = members[0]
-            yield Line(depth, name, first.kind, first.width, len(members), note(members))
+            indices = tuple(group.index for group in members)
+            yield Line(depth, name, first.kind, first.width, len(members), note(members), indices)
         yield from lines(child, depth + 1)
 
 
@@ -78,9 +80,14 @@ def note(members: tuple[Group, ...]) -> str:
     """The reason of a protected group; of a constrained one, the layers whose filters go with those of the first."""
     if members[0].reason:
         return members[0].reason
-    named = {group.name for group in members}
+    named = {made_by(group) for group in members}
     others = [path for group in members for path in dict.fromkeys(paths(group)) if path not in named]
     return f"with {folded_text(others)}" if others else ""
+
+
+def made_by(group: Group) -> str:
+    """The layer that a group is named after: `conv1` for its second group, `conv1#2`, too."""
+    return group.name if group.name in paths(group) else group.name.rpartition("#")[0]
 
 
 def paths(group: Group) -> list[str]:

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fxprune.groups import Groups
+from fxprune.view.draw import letters
 from fxprune.view.folding import fold
 from fxprune.view.listing import counted, listing
 from fxprune.view.report import GroupRow, Report
+from fxprune.view.style import GROUPS, INK
 
 __all__ = ["STAGES", "Stages", "changes", "facts", "rows", "show", "tree"]
 
@@ -33,6 +35,8 @@ STAGES = {
 }
 DRY = ("parse", "model", "plan")  # without cutting
 COLOURS = {"free": "green", "constrained": "yellow", "protected": "red"}
+BADGES = 3  # letters shown of the groups on one line
+HATCH = {"protected": "///"}  # what stands where a tied group has its letter
 WIDE = 1000  # characters: text that is no terminal's is never broken
 
 
@@ -93,13 +97,18 @@ class Stages:
 
 
 def tree(groups: Groups) -> Table:
-    """The groups by module path, those alike on one line."""
-    table = _table("group", "kind", ">filters", "", "")
+    """The groups by module path, those alike on one line; tied ones with letter and colour as in the pictures."""
+    named = letters(groups)
+    looks = {index: f"{INK[k % len(INK)]} on {GROUPS[k % len(GROUPS)]}" for k, index in enumerate(named)}
+    table = _table("group", "kind", "", ">filters", "", "")
     for line in listing(groups):
         times = f"x {line.times}" if line.times > 1 else ""
         width = str(line.width) if line.kind else ""
-        name = "  " * line.depth + line.name
-        table.add_row(Text(name), Text(line.kind, COLOURS.get(line.kind, "")), width, times, Text(line.note))
+        dim = "dim" if line.kind == "protected" else ""
+        shown = [(named[k], looks[k]) for k in line.groups if k in named]
+        badge = Text(" ").join(Text(*one) for one in shown[:BADGES]) + Text(" …" if len(shown) > BADGES else "")
+        cells = ("  " * line.depth + line.name, line.kind, badge or HATCH.get(line.kind, ""), width, times, line.note)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell, dim) for cell in cells))
     return table
 
 

@@ -91,6 +91,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "no setting": ("compile", "half.prune", "net.py", "--set", "width"),
     "unknown setting": ("compile", "variable.prune", "net.py", "--set", "depth=3"),
     "setting without a model": ("check", "variable.prune", "--set", "s=3"),
+    "no such layer to ask about": ("groups", "net.py", "--why", "boddy.1"),
     "no such format": ("groups", "net.py", "-o", "groups.doc"),
     "check finds mistakes": ("check", "layer.prune", "net.py"),
     "fmt of what does not parse": ("fmt", "half.prune", "keyword.prune", "empty.prune"),

@@ -125,6 +125,64 @@ def test_groups_as_pictures(form: str, begins: bytes, run: Run, place: Path) -> 
     assert (place / f"g.{form}").read_bytes().lower().startswith(begins.lower())
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (
+            ["head", "body.2"],
+            "head and body.2 are tied: 16 channels of one constrained group\n"
+            "  head  is tied to  body.2  by  `add` in the top level, net.py:14: y = y + self.body(y)\n",
+        ),
+        (
+            ["head", "body.0"],
+            "head and body.0 are not tied: head is in the constrained group of head, "
+            "body.0 in the free group of body.0\n",
+        ),
+        (["tail"], "tail is protected, 3 of its channels: it is the network's output\n"),
+    ],
+)
+def test_why(layers: list[str], said: str, run: Run) -> None:
+    result = run("groups", "net.py", "--why", *layers)
+    assert (result.exit_code, result.stderr, result.stdout.removesuffix("\n")) == (0, "", said.removesuffix("\n"))
+    answer = json.loads(run("groups", "net.py", "--why", *layers, "--json").stdout)
+    assert answer["answer"] == said.splitlines()[0]
+    assert len(answer["steps"]) == len(said.splitlines()) - 1
+
+
+@pytest.mark.parametrize("more", [["head"], ["--why", "head", "-o", "g.svg"]])
+def test_questions_that_are_not_put_right(more: list[str], run: Run, place: Path) -> None:
+    assert run("groups", "net.py", *more).exit_code == 2
+    assert not (place / "g.svg").exists()
+
+
+def test_tied_groups_have_letters_and_colours_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from fxprune.view.terminal import tree
+
+    network = torch.nn.Sequential(*(Residual(4) for _ in range(2)), torch.nn.Conv2d(4, 3, 1))
+    console = Console(force_terminal=True, color_system="truecolor", width=120)
+    with console.capture() as captured:
+        console.print(tree(fxprune.analyze(network, torch.rand(1, 3, 8, 8))))
+    shown = captured.get()
+    assert shown.count("\x1b[38;2;255;255;255;48;2;0;114;178mA\x1b") == 1
+    assert "\x1b[38;2;29;19;0;48;2;230;159;0mB\x1b" in shown
+    assert "\x1b[2m///" in shown
+
+
+class Residual(torch.nn.Module):
+    """A convolution, and another added to it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.a = torch.nn.LazyConv2d(width, 1)
+        self.b = torch.nn.LazyConv2d(width, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.a(x)
+        return y + self.b(y)
+
+
 def test_fmt_works_in_place_and_keeps_permissions_and_links(run: Run, place: Path) -> None:
     spec = place / "a.prune"
     spec.write_text("# why\ncut   filters 050%\n")

@@ -23,6 +23,7 @@ from fxprune.view.folding import fold, folded_text
         (["a.0.b.0", "a.0.b.1", "a.1.b.0"], ["a.0.b.{0,1}", "a.1.b.0"]),
         (["conv1", "conv2", "tail"], ["conv{1,2}", "tail"]),
         (["a.07", "a.7"], ["a.07", "a.7"]),
+        (["a.0.b", "a.1.b", "a.0.b#2", "a.1.b#2"], ["a.{0,1}.b", "a.{0,1}.b#2"]),
     ],
 )
 def test_what_differs_in_numbers_is_written_once(paths: list[str], folded: list[str]) -> None:
