@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import fxprune
 from fxprune import zoo
 from fxprune.lang import ModelRef, format_spec, parse
+from tests.train.methods import PUBLISHED, works
 
 SPECS = Path(__file__).parent.parent / "specs"
 
@@ -52,6 +54,7 @@ CASES: dict[str, Callable[[], None]] = {
     "l1-edsr-x2": l1_edsr_x2,
     "macs-budget": macs_budget,
     "widths-48": widths_48,
+    **{name: partial(works, name) for name in PUBLISHED},
 }
 
 

@@ -72,7 +72,10 @@ def _sets(
         return (_leaves(source, data, scale, role),)
     if there is None:
         looked = " and ".join(str(place) for place in places)
-        raise InputError(f"no folder {source.name}: looked for {looked}", hint="give the folder it is in: --data DIR")
+        raise InputError(
+            f"no folder {source.name}: looked for {looked}",
+            hint="give the folder it is in, --data DIR; or draw pictures: data dead_leaves",
+        )
     return find_sets(there, scale, role)
 
 

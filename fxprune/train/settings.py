@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -128,6 +128,17 @@ def _phases(spec: Spec) -> list[Phase]:
     return [statement for statement in spec if isinstance(statement, Phase)]
 
 
+def _named(options: Sequence[Option]) -> list[Option]:
+    """The options of `data`, where `--set pictures=DIV2K` has put a bare name behind a role: it is a source."""
+    found: list[Option] = []
+    for option in options:
+        if found and found[-1].name in ("train", "validate") and not found[-1].values and not option.values:
+            found[-1] = replace(found[-1], values=(option.name,), clauses=option.clauses)
+        else:
+            found.append(option)
+    return found
+
+
 class _Reader:
     def __init__(self) -> None:
         self.wrong: list[Diagnostic] = []
@@ -241,7 +252,7 @@ class _Reader:
         """`data train "DIV2K" validate "Set5" { patch 48, batch 16 }`."""
         if statement is None:
             return Data()
-        options = self.known(statement.options, DATA, "data")
+        options = self.known(_named(statement.options), DATA, "data")
         found: dict[str, Any] = {}
         for name, role in (("train", "training"), ("dead_leaves", "training"), ("validate", "validation")):
             if name in options:
