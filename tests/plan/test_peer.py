@@ -241,9 +241,11 @@ def test_every_criterion_scores_layers_of_every_shape(name: str, aggregate: str)
 def test_coordinates_find_their_units_where_a_layer_has_two_groups() -> None:
     model, groups, _ = built(channels_split)
     found = scores(groups, "magnitude", p=1, normalizer=None, aggregate="first")
-    first = next(group for group in cuttable(groups) if group.name == "a" and group.width == 4)
-    weight = model.get_parameter("a.weight").detach()
-    np.testing.assert_allclose(found[first.index], weight[:4].abs().flatten(1).sum(1).numpy(), rtol=1e-5)
+    weight = model.get_parameter("a.weight").detach().abs().flatten(1).sum(1)
+    first, second = (group for group in cuttable(groups) if group.producers == ("a.weight",))
+    np.testing.assert_allclose(found[first.index], weight[:4].numpy(), rtol=1e-5)
+    # the grouped convolution behind the other eight ties channel j of its first group to channel j of its second
+    np.testing.assert_allclose(found[second.index], (weight[4:8] + weight[8:]).numpy(), rtol=1e-5)
 
 
 def test_a_transposed_convolution_is_scored_along_its_second_dimension() -> None:
