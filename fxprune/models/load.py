@@ -24,6 +24,7 @@ from fxprune.models.example import guess_channels
 from fxprune.models.files import import_file
 from fxprune.models.quarantine import importing, quarantine, seeded
 from fxprune.models.reference import Reference, did_you_mean, parse_reference, shown
+from fxprune.models.spandrel import Known, Size, load_checkpoint
 from fxprune.models.weights import load_weights
 
 __all__ = ["Loaded", "load_model"]
@@ -42,6 +43,8 @@ class Loaded:
     args: Mapping[str, object] = field(default_factory=dict)  # given to the factory
     weights: Path | None = None  # the file the weights were read from; None: as initialised
     input_channels: int = 3  # most likely channel count of the input
+    example: Size | None = None  # height and width of an example input, where not any will do
+    sizes: tuple[Size, ...] = ()  # heights and widths to verify at; empty: not known to be any but the usual
 
 
 def load_model(
@@ -58,7 +61,7 @@ def load_model(
 
     Args:
         reference: `model.py`, `model.py:factory`, `package.module:factory` or `zoo:name`; a factory is a function,
-            a class or a network.
+            a class or a network. Or a checkpoint of a network that spandrel knows: `x4.pth`, `spandrel:x4.pth`.
         args: keyword arguments of the factory.
         weights: a `.safetensors`, `.pth`, `.pt`, `.ckpt` or `.bin` file with exactly the network's weights.
         seed: of every random number drawn while the network is built.
@@ -69,6 +72,9 @@ def load_model(
     """
     given = dict(args or {})
     parsed = parse_reference(reference)
+    if parsed.kind == "checkpoint":
+        found = recognise(parsed, given, weights, seed)
+        return Loaded(found.module, parsed.text, given, parsed.path, found.channels, found.example, found.sizes)
     with quarantine(seed):
         module, known = build(parsed, given, seed)
     path = None
@@ -76,6 +82,23 @@ def load_model(
         path = Path(weights)
         load_weights(module, path, parsed.text, known)
     return Loaded(module, parsed.text, given, path, guess_channels(module))
+
+
+def recognise(reference: Reference, args: Mapping[str, object], weights: str | Path | None, seed: int) -> Known:
+    """The network of a checkpoint, which says itself how it was built.
+
+    Raises:
+        ModelError: arguments or other weights are given besides; whatever `load_checkpoint` raises.
+    """
+    if args or weights is not None:
+        besides = f"argument {next(iter(args))}" if args else f"weights from {weights}"
+        raise ModelError(
+            f"{reference.place} is a checkpoint, which says itself how its network is built and holds its weights: "
+            f"it takes no {besides}",
+            hint="give the code as the model (model.py or zoo:name), and the checkpoint as its weights",
+        )
+    with quarantine(seed):
+        return load_checkpoint(reference.path)
 
 
 def build(reference: Reference, args: dict[str, object], seed: int) -> tuple[nn.Module, dict[str, object]]:

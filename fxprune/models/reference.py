@@ -14,17 +14,12 @@ from fxprune.errors import ModelError
 
 __all__ = ["Reference", "did_you_mean", "parse_reference", "shown"]
 
-FORMS = "a model is written model.py, model.py:factory, package.module:factory or zoo:name"
+FORMS = "a model is written model.py, model.py:factory, package.module:factory, zoo:name or checkpoint.pth"
+
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 # What people give by mistake, by ending: (what it is, what to do instead).
 REFUSED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        (".pth", ".pt", ".ckpt", ".bin", ".safetensors"),
-        (
-            "is a checkpoint: it holds weights, but no code to run them with",
-            "give the code as the model (model.py or zoo:name), and this file as its weights",
-        ),
-    ),
     ".pt2": ("is an exported program, whose sizes are fixed", "give the Python code it was exported from"),
     ".onnx": ("is an ONNX graph, not Python code", "give the Python code it was exported from"),
     ".prune": ("is a spec, not a model", "the spec comes first, then the model: fxprune compile SPEC MODEL"),
@@ -37,13 +32,13 @@ class Reference:
     """One model reference."""
 
     text: str  # as the user wrote it
-    kind: Literal["file", "module", "zoo"]
-    place: str  # path of a file, dotted name of a module, or name in the zoo
+    kind: Literal["file", "module", "zoo", "checkpoint"]
+    place: str  # path of a file or checkpoint, dotted name of a module, or name in the zoo
     factory: str | None  # the name in it that makes the model; None where it is to be found
 
     @property
     def path(self) -> Path:
-        """The file of a reference of kind "file"."""
+        """The file of a reference of kind "file" or "checkpoint"."""
         return Path(self.place)
 
 
@@ -58,9 +53,18 @@ def parse_reference(text: str) -> Reference:
         raise ModelError("no model is named", hint=FORMS)
     if text.startswith("zoo:"):
         return Reference(text, "zoo", text.removeprefix("zoo:"), None)
+    if text.startswith("spandrel:"):
+        return Reference(text, "checkpoint", text.removeprefix("spandrel:"), None)
     place, colon, name = text.rpartition(":")
     if not colon or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
         place, name = text, ""
+    if place.lower().endswith(CHECKPOINTS):
+        if name:
+            raise ModelError(
+                f"{place} is a checkpoint: it holds weights, there is nothing in it called {name}",
+                hint=f"give {place} alone; or code as the model (model.py:{name}), and this file as its weights",
+            )
+        return Reference(text, "checkpoint", place, None)
     if is_path(place):
         check_file(Path(place))
         return Reference(text, "file", place, name or None)
@@ -71,7 +75,7 @@ def parse_reference(text: str) -> Reference:
 
 def is_path(place: str) -> bool:
     """Whether a place is meant as a file rather than as a dotted module name."""
-    endings = (".py", *REFUSED)
+    endings = (".py", *CHECKPOINTS, *REFUSED)
     return place.lower().endswith(endings) or "/" in place or os.sep in place or Path(place).exists()
 
 

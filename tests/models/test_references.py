@@ -200,7 +200,7 @@ def test_default_device_of_a_with_block_ends_with_it() -> None:
 BAD = {
     "missing": (NET, "modle.py", ["modle.py does not exist", "did you mean model.py?"]),
     "no folder": (NET, "nets/model.py", ["does not exist", "there is no folder nets"]),
-    "checkpoint": (NET, "edsr.pth", ["edsr.pth is a checkpoint", "zoo:name"]),
+    "checkpoint": (NET, "edsr.pth", ["edsr.pth does not exist"]),
     "spec": (NET, "half.prune", ["is a spec, not a model"]),
     "folder": (NET, ".", ["is a folder", "model.py"]),
     "no module": (NET, "nowhere.nets:f", ["there is no module nowhere"]),

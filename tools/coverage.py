@@ -1,0 +1,292 @@
+"""Every network of the zoo and of spandrel → a table: how it was traced, what of it can go, whether that is exact.
+
+    python tools/coverage.py [--only NAME ...] [--no-peer] [--timeout 300] [--jobs 1] [--json]
+
+Half of the filters of every group goes, drawn at random. Exact: the compact network is compared with the original whose
+removed filters are zeroed, by code that shares nothing with fxprune, at up to three sizes; the largest difference
+relative to the largest output is shown. Beside it torch-pruning does the same, once told nothing but the network
+(naive), once with the layers named that an expert would have it leave alone (expert): those that make the output and
+those before a pixel shuffle. Every run is a process of its own with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+SIDES = ("ours", "naive", "expert")
+
+
+def main() -> int:
+    """The table and a line that sums it up; exits with 1 if anything of ours is wrong or crashes."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="networks whose name has this in it"
+    )
+    parser.add_argument("--no-peer", action="store_true", help="leave torch-pruning out")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for each run; default: %(default)g")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print everything found, for machines")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(*options.child)))
+        return 0
+    from coverage_networks import NAMES
+
+    names = [name for name in NAMES if not options.only or any(part in name for part in options.only)]
+    if not names:
+        parser.error(f"no network has {' or '.join(options.only)} in its name")
+    sides = SIDES[:1] if options.no_peer else SIDES
+    rows: dict[str, dict[str, Any]] = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, found in zip(names, pool.map(lambda n: compared(n, sides, options.timeout), names), strict=True):
+            rows[name] = found
+            print(
+                f"{name}: {found['ours']['outcome']} {found['ours'].get('why', '')[:200]}", file=sys.stderr, flush=True
+            )
+    print(json.dumps(rows, indent=2) if options.json else "\n".join([*table(rows, sides), "", *summary(rows, sides)]))
+    return int(any(found["ours"]["outcome"] not in ("exact", "refused") for found in rows.values()))
+
+
+def compared(name: str, sides: tuple[str, ...], timeout: float) -> dict[str, Any]:
+    """What each side makes of a network."""
+    return {side: run(name, side, timeout) for side in sides}
+
+
+def run(name: str, side: str, timeout: float) -> dict[str, Any]:
+    """One run in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--child", name, side]
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return {"outcome": "no end", "why": f"stopped after {timeout:.0f} s"}
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        return {"outcome": "crash", "why": last[0], "stderr": done.stderr[-4000:]}
+    return {**json.loads(done.stdout.splitlines()[-1]), "wall": round(time.perf_counter() - start, 1)}
+
+
+def child(name: str, side: str) -> dict[str, Any]:
+    """Build a network, cut half of it, compare."""
+    import torch
+    from coverage_networks import build
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    case = build(name)
+    with torch.no_grad():
+        case.module.eval()(*(x.clone() for x in case.example))  # the network itself has to run
+    found = ours(case) if side == "ours" else peer(case, expert=side == "expert")
+    return {**found, **({"remark": case.remark} if case.remark else {})}
+
+
+def ours(case: Any) -> dict[str, Any]:
+    """Compile; then compare anew, by the tests' oracle."""
+    import fxprune
+    from fxprune.errors import FxpruneError, RewriteError
+    from tests.oracle import exact
+
+    start = time.perf_counter()
+    try:
+        compiled = fxprune.compile("cut filters 50% by random(seed=1)", case.module, case.example)
+    except FxpruneError as error:
+        kind = "wrong" if isinstance(error, RewriteError) else "refused"
+        return {"outcome": kind, "why": f"{type(error).__name__}: {error.diagnostics[0].message}"}
+    seconds = time.perf_counter() - start
+    report = compiled.report
+    apart, wrong, refused = [], [], []
+    for inputs in case.others:
+        size = "x".join(map(str, inputs[0].shape[2:]))
+        outcome = at_size(exact, case.module, compiled, inputs)
+        if isinstance(outcome, str):
+            refused.append(f"{size}: {outcome}")
+        else:
+            apart.append(outcome[1])
+            wrong += [] if outcome[0] else [f"{size}: {outcome[1]:.2g} apart"]
+    kinds = Counter(row.kind for row in report.groups)
+    filters = Counter[str]()
+    for row in report.groups:
+        filters[row.kind] += row.before * len(row.producers)
+    everything = sum(filters.values())
+    return {
+        "outcome": "wrong" if wrong else "exact" if apart else "not compared",
+        "why": "; ".join(wrong),
+        "rung": report.rung,
+        "groups": [kinds[kind] for kind in ("free", "constrained", "protected")],
+        "prunable": (everything - filters["protected"]) / everything if everything else 0.0,
+        "params": list(report.params),
+        "difference": max(apart, default=None),
+        "sizes": len(apart),
+        "refused": refused,
+        "seconds": round(seconds, 2),
+        "discovery": round(report.seconds.get("groups", 0.0), 2),
+        "notes": list(report.notes),
+        "protected": Counter(str(row.why) for row in report.protected),
+    }
+
+
+def at_size(exact: Any, module: Any, compiled: Any, inputs: tuple[Any, ...]) -> tuple[bool, float] | str:
+    """Whether and how far masked and compact are apart on an input, or which of them does not run on it."""
+    import torch
+
+    with torch.no_grad():
+        for who, network in (("the network itself", module), ("compact", compiled.module)):
+            try:
+                network.eval()(*(x.clone() for x in inputs))
+            except Exception as error:
+                return f"{who} does not run: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    found: tuple[bool, float] = exact(module, compiled.kept, compiled.module, inputs)
+    return found
+
+
+def peer(case: Any, expert: bool) -> dict[str, Any]:
+    """Torch-pruning, as its README shows it; with what an expert would add.
+
+    What it removed is not to be had in a form that a comparison could use, so a network counts as working when it
+    still runs, at every size, and gives images of the same shape as before.
+    """
+    import torch
+    import torch_pruning
+
+    module, example = case.module.eval(), case.example
+    before = sum(p.numel() for p in module.parameters())
+    want = shapes(module, case)
+    ignored = ends(module, example) if expert else []
+    start = time.perf_counter()
+    try:
+        pruner = torch_pruning.pruner.MagnitudePruner(
+            module,
+            example,
+            importance=torch_pruning.importance.MagnitudeImportance(p=1),
+            pruning_ratio=0.5,
+            ignored_layers=ignored,
+        )
+        pruner.step()
+    except Exception as error:
+        return {
+            "outcome": "fails",
+            "why": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        }
+    seconds = time.perf_counter() - start
+    after = sum(p.numel() for p in module.parameters())
+    try:
+        got = shapes(module, case)
+    except Exception as error:
+        why = f"the result does not run: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        return {"outcome": "broken", "why": why, "params": [before, after]}
+    with torch.no_grad():
+        torch.manual_seed(0)
+    outcome = "runs" if got == want else "broken"
+    why = "" if got == want else "the output has another shape"
+    if outcome == "runs" and after == before:
+        outcome, why = "nothing cut", "the parameters are as before"
+    return {"outcome": outcome, "why": why, "params": [before, after], "seconds": round(seconds, 2)}
+
+
+def shapes(module: Any, case: Any) -> list[list[int]]:
+    """Shapes of everything a network gives for the example and the other inputs that it takes."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    with torch.no_grad():
+        found = module(*(x.clone() for x in case.example))
+    return [list(x.shape) for x in pytree.tree_leaves(found) if isinstance(x, torch.Tensor)]
+
+
+def ends(module: Any, example: tuple[Any, ...]) -> list[Any]:
+    """Layers that make the output, or whose output a pixel shuffle takes apart: the convolutions that ran last.
+
+    By running it: the last convolution or linear layer before each `PixelShuffle`, and before the end.
+    """
+    import torch
+    from torch import nn
+
+    last: list[Any] = []
+    found: list[Any] = []
+
+    def ran(layer: Any, *_: Any) -> None:
+        if isinstance(layer, nn.PixelShuffle):
+            found.extend(last[-1:])
+        else:
+            last.append(layer)
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PixelShuffle)
+    hooks = [part.register_forward_hook(ran) for part in module.modules() if isinstance(part, kinds)]
+    with torch.no_grad():
+        module(*(x.clone() for x in example))
+    for hook in hooks:
+        hook.remove()
+    return list(dict.fromkeys([*found, *last[-1:]]))
+
+
+def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
+    """Markdown, one row for each network."""
+    titles = [
+        "network",
+        "rung",
+        "free",
+        "tied",
+        "protected",
+        "prunable",
+        "parameters",
+        "difference",
+        "sizes",
+        "seconds",
+    ]
+    titles += {1: [], 3: ["torch-pruning", "with ignores"]}[len(sides)]
+    lines = ["| " + " | ".join(titles) + " |", "| --- | --- " + "| ---: " * 8 + "| --- " * (len(titles) - 10) + "|"]
+    for name, found in rows.items():
+        mine = found["ours"]
+        if "rung" in mine:
+            ends = [f"{mine['prunable']:.0%}", arrow(mine["params"])]
+            ends += [f"{mine['difference']:.1e}" if mine["difference"] is not None else "none", str(mine["sizes"])]
+            cells = [name, mine["rung"], *map(str, mine["groups"]), *ends, f"{mine['seconds']:.1f}"]
+            cells[7] = f"**wrong**: {cells[7]}" if mine["outcome"] == "wrong" else cells[7]
+        else:
+            cells = [name, f"{mine['outcome']}: {mine['why']}".replace("|", "/"), *[""] * 8]
+        cells += [told(found[side]) for side in sides[1:]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def arrow(params: list[int]) -> str:
+    """Parameters before and after, in thousands."""
+    return " → ".join(f"{count / 1000:,.0f}K" for count in params)
+
+
+def told(found: dict[str, Any]) -> str:
+    """What the peer made of a network, in a cell."""
+    return (
+        f"{found['outcome']}, {found['params'][1] / found['params'][0]:.0%} left"
+        if "params" in found
+        else found["outcome"]
+    )
+
+
+def summary(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
+    """How many of each outcome there are, for each side."""
+    lines = []
+    for side in sides:
+        counted = Counter(found[side]["outcome"] for found in rows.values())
+        title = {"ours": "fxprune", "naive": "torch-pruning", "expert": "torch-pruning with ignores"}[side]
+        lines.append(f"{title}: {len(rows)} networks, " + ", ".join(f"{n} {what}" for what, n in counted.most_common()))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
