@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fxprune.errors import PlanError
+from fxprune.errors import OutputError, PlanError
 from fxprune.rewrite import Kept
 from fxprune.schedule import compose
 from fxprune.trace.copying import fold, share
@@ -24,13 +26,29 @@ class Memory:
         self.states: dict[str, dict[str, Tensor]] = {}
         self.kept: dict[str, Kept] = {}
 
-    def save(self, label: str, model: nn.Module) -> dict[str, Tensor]:
-        """Remember the weights as they are now, under plain names: weight norm is folded. Returns them."""
+    def save(self, label: str, model: nn.Module) -> None:
+        """Remember the weights as they are now, under plain names: weight norm is folded."""
         plain = share(model)
         fold(plain)
         self.states[label] = {name: tensor.detach().clone() for name, tensor in plain.state_dict().items()}
         self.kept[label] = {}
-        return self.states[label]
+
+    def write(self, label: str, folder: Path) -> Path:
+        """A file of the weights: `LABEL.safetensors`.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = folder / f"{label.replace('/', '-')}.safetensors"
+        beside = path.with_suffix(".tmp")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(save({name: t.contiguous().clone() for name, t in self.states[label].items()}))
+            beside.replace(path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise OutputError(f"{path}: {error.strerror or error}") from None
+        return path
 
     def cut(self, kept: Kept) -> None:
         """A cut was made."""

@@ -86,6 +86,10 @@ class Settings:
     psnr: float | None = None  # ends it when validation reaches this
     loss: float | None = None  # ends it when the mean loss between two reports falls to this
 
+    def interval(self, length: int | None) -> int:
+        """Steps between two reports: by default ten in a short phase, one every hundred steps in a long one."""
+        return self.log or max(1, min(100, (length or 1000) // 10))
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
