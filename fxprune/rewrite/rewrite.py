@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.errors import RewriteError
 from fxprune.groups.dispatch import Value
-from fxprune.groups.labels import Axis
+from fxprune.groups.labels import Axis, Labels
 from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site, constant
@@ -57,6 +57,7 @@ class _Rewriter:
         self.after: dict[fx.Node, Any] = {}  # new node → its value, with a shape for each tensor
         self.tensor_nodes: set[fx.Node] = set()  # new nodes whose value is one tensor
         self.axes: dict[fx.Node, tuple[Axis | None, ...]] = {}  # of these nodes
+        self.before: dict[fx.Node, Any] = {}  # new node → its value in the original, with a shape for each tensor
         self.layers: dict[str, nn.Module] = {}
 
     def run(self) -> Rewritten:
@@ -87,6 +88,7 @@ class _Rewriter:
         """One node, mended if the cut touches it."""
         new = self.graph.node_copy(node, self.env.__getitem__)
         before = self.labelled.values[node.name]
+        self.before[new] = pytree.tree_map_only(Value, lambda value: value.shape, before)
         leaves = [before] if isinstance(before, Value) else _values(before)
         shapes = tuple(self.shape(leaf) for leaf in leaves)
         name = op_name(node, self.old)
@@ -120,7 +122,7 @@ class _Rewriter:
             RESIZE[name](site)
         elif node.op in ("call_function", "call_method"):
             self.keep_numbers(node, new)
-        self.after[result] = self.after[new]
+        self.after[result], self.before[result] = self.after[new], self.before[new]
         if new in self.tensor_nodes:
             self.tensor_nodes.add(result)
             self.axes[result] = self.axes[new]
@@ -129,29 +131,24 @@ class _Rewriter:
     def site(self, node: fx.Node, new: fx.Node, shapes: tuple[tuple[int, ...], ...]) -> Site | None:
         """What a resizer needs to know of this place; None where nothing flows in."""
         source = next((a for a in node.all_input_nodes if isinstance(self.labelled.values[a.name], Value)), None)
-        if source is None:
-            made = RESIZE.get(op_name(node, self.old)) is constant
-            return (
-                Site(new, (), (), (), shapes, self.now, self.floats, lambda part: False, lambda back: new)
-                if made
-                else None
-            )
-        value = self.labelled.values[source.name]
-        lives = tuple(self.slicer.lives(axis) for axis in value.labels.axes)
+        if source is None and RESIZE.get(op_name(node, self.old)) is not constant:
+            return None
+        value = Value((), Labels(())) if source is None else self.labelled.values[source.name]
 
         def asks(part: int) -> bool:
             return any(user.args[1:2] in ((part,), (("values", "indices")[part],)) for user in node.users)
 
         return Site(
-            new,
-            value.shape,
-            self.shape(value),
-            lives,
-            shapes,
-            self.now,
-            self.floats,
-            asks,
-            lambda back: self.ghost(source, back),
+            node=new,
+            old_in=value.shape,
+            new_in=self.shape(value),
+            lives_in=tuple(self.slicer.lives(axis) for axis in value.labels.axes),
+            new_out=shapes,
+            now=self.now,
+            was=self.was,
+            floats=self.floats,
+            asks=asks,
+            ghost=lambda back: new if source is None else self.ghost(source, back),
         )
 
     def ghost(self, node: fx.Node, back: int) -> fx.Node:
@@ -251,6 +248,10 @@ class _Rewriter:
     def now(self, argument: Any) -> Any:
         """An argument's value in the compact network; for a tensor, its shape."""
         return fx.node.map_arg(argument, lambda n: self.after[n])
+
+    def was(self, argument: Any) -> Any:
+        """An argument's value in the original network; for a tensor, its shape."""
+        return fx.node.map_arg(argument, lambda n: self.before[n])
 
     def evaluate(self, node: fx.Node) -> Any:
         """A number, size or other plain value, computed again from the new shapes."""

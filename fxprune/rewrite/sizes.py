@@ -29,6 +29,7 @@ class Site:
     lives_in: tuple[Lives | None, ...]  # along each of its dimensions, who lives; None: everybody
     new_out: tuple[tuple[int, ...], ...]  # shape of each output after
     now: Callable[[Any], Any]  # an argument's value in the compact network; for a tensor, its shape
+    was: Callable[[Any], Any]  # an argument's value in the original network
     floats: Callable[[Any], bool]  # does an argument follow the batch, height or width of the input?
     asks: Callable[[int], bool]  # is this part of the node's result used?
     ghost: Callable[[int], fx.Node]  # dimension from the last → a removed coordinate of the first tensor argument
@@ -142,7 +143,7 @@ def split(site: Site) -> None:
 def narrow(site: Site) -> None:
     """`narrow(dim, start, length)`."""
     node = site.node
-    dim, start, length = (site.now(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "start", "length")))
+    dim, start, length = (site.was(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "start", "length")))
     lives = site.lives_in[dim]
     if lives is not None:
         start = start % len(lives)
@@ -153,7 +154,7 @@ def narrow(site: Site) -> None:
 def select(site: Site) -> None:
     """`select(dim, index)`: where the chosen channel stands now."""
     node = site.node
-    dim, index = (site.now(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "index")))
+    dim, index = (site.was(_argument(node, k + 1, name)) for k, name in enumerate(("dim", "index")))
     lives = site.lives_in[dim]
     if lives is not None:
         _put(node, node.args[0], dim, int(lives[: index % len(lives)].sum()), drop=("dim", "index"))
@@ -184,7 +185,7 @@ def getitem(site: Site) -> None:
 
 def _index(site: Site, item: Any, lives: Lives) -> Any:
     if isinstance(item, slice):
-        old = range(*slice(*(site.now(bound) for bound in (item.start, item.stop, item.step))).indices(len(lives)))
+        old = range(*slice(*(site.was(bound) for bound in (item.start, item.stop, item.step))).indices(len(lives)))
         new = [int(lives[:position].sum()) for position in old if lives[position]]
         if len(old) == len(lives):
             return item
@@ -192,7 +193,7 @@ def _index(site: Site, item: Any, lives: Lives) -> Any:
         if step > 0 and new == list(range(new[0], new[-1] + 1, step)):
             return slice(new[0], new[-1] + 1, None if step == 1 else step)
         return new
-    value = site.now(item)
+    value = site.was(item)
     return int(lives[: value % len(lives)].sum()) if isinstance(value, int) else item
 
 
@@ -238,7 +239,7 @@ def roll(site: Site) -> None:
     moved = []
     for shift, dim in pairs:
         lives = site.lives_in[site.now(dim)]
-        tail = None if lives is None else site.now(shift) % len(lives)
+        tail = None if lives is None else site.was(shift) % len(lives)
         moved.append(shift if tail is None or lives is None else int(lives[len(lives) - tail :].sum()))
     node.args, node.kwargs = (node.args[0], tuple(moved), tuple(dim for _, dim in pairs)), {}
 
@@ -247,7 +248,7 @@ def slice_(site: Site) -> None:
     """ATen's `slice(dim, start, end, step)`."""
     node = site.node
     defaults = (0, None, None, 1)
-    dim, start, end, step = (site.now(a) for a in (*node.args[1:], *defaults[len(node.args) - 1 :]))
+    dim, start, end, step = (site.was(a) for a in (*node.args[1:], *defaults[len(node.args) - 1 :]))
     lives = site.lives_in[dim]
     if lives is None:
         return

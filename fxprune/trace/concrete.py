@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
-from fxprune.trace.numbers import patched, plain_type
+from fxprune.trace.numbers import MATH, patched, plain_type
 from fxprune.trace.tracer import Tracer
 
 __all__ = ["GUARD", "Answer", "concrete"]
@@ -87,6 +87,13 @@ class Valued(fx.Proxy):
 
     def __round__(self, digits: int | None = None) -> Any:
         return self.tracer.create_proxy("call_function", round, (self,) if digits is None else (self, digits), {})
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """numpy's `ceil`, `floor`, `sqrt`, … of a traced number: math's."""
+        function = MATH.get(ufunc.__name__)
+        if function is None or method != "__call__" or settings:
+            return NotImplemented
+        return self.tracer.create_proxy("call_function", function, inputs, {})
 
     def __getattr__(self, name: str) -> Any:
         if name in ("dim", "ndimension"):

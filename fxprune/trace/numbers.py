@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import torch.utils.checkpoint
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["patched", "plain_type"]
+__all__ = ["MATH", "patched", "plain_type"]
 
 _FACTORIES = (
     torch.arange,
@@ -38,6 +39,8 @@ _FACTORIES = (
     torch.triu_indices,
     torch.zeros,
 )
+_MATH = (math.ceil, math.floor, math.log, math.log2, math.pow, math.prod, math.sqrt, math.trunc)
+MATH = {function.__name__: function for function in _MATH}  # as they are, while `math` itself is patched
 _METHODS = (
     "expand",
     "narrow",
@@ -164,7 +167,7 @@ def patched(root: nn.Module) -> Iterator[None]:
         undo.append(lambda: namespace.pop(name) if was is missing else namespace.__setitem__(name, was))
 
     original = torch.utils.checkpoint.checkpoint
-    lifted = {function: _lifted(function) for function in _FACTORIES}
+    lifted = {function: _lifted(function) for function in (*_FACTORIES, *_MATH)}
     try:
         for namespace in _namespaces(root):
             for name, value in list(namespace.items()):
@@ -188,7 +191,7 @@ def patched(root: nn.Module) -> Iterator[None]:
         _teach_einops(put)
         put(vars(torch), "is_tensor", lambda value: isinstance(getattr(value, "value", value), torch.Tensor))
         for function, wrapper in lifted.items():
-            put(vars(torch), function.__name__, wrapper)
+            put(vars(math if function in _MATH else torch), function.__name__, wrapper)
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)
         put(vars(nn.functional), "has_torch_function", lambda tensors: False)  # looks into multi-head attention
         yield
