@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from fxprune.errors import FxpruneError, OutputError
 
-__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch"]
+__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch", "read_metrics"]
 
 METRICS = "metrics.jsonl"
 Kind = Literal["start", "phase", "step", "validate", "cut", "save", "checkpoint", "note", "finish"]
@@ -40,24 +40,30 @@ class StoppedError(FxpruneError):
 
 
 class Metrics:
-    """The file of metrics of a run.
+    """All events of a run, in memory and in a file.
 
     Args:
         path: of the file; None: nothing is written.
         size: bytes to keep of what is there, what came before a checkpoint.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path | None, size: int = 0) -> None:
         self.path, self.size = path, size
+        self.events: list[Event] = []
         if path is not None:
             try:
                 with path.open("ab") as file:
                     file.truncate(size)
+                self.events.extend(read_metrics(path))
             except OSError as error:
                 raise OutputError(f"{path}: {error.strerror or error}") from None
 
     def __call__(self, event: Event) -> None:
         """Append an event."""
+        self.events.append(event)
         if self.path is None:
             return
         plain = {"kind": event.kind, "step": event.step, "phase": event.phase, **event.data}
@@ -65,6 +71,15 @@ class Metrics:
         with self.path.open("ab") as file:
             file.write(line.encode())
             self.size = file.seek(0, os.SEEK_END)
+
+
+def read_metrics(path: Path) -> list[Event]:
+    """The events in a file of metrics; what is not finite comes back as None."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        plain = json.loads(line)
+        found.append(Event(plain.pop("kind"), plain.pop("step"), plain.pop("phase"), plain))
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from fxprune.trace import trace
 from fxprune.train.batches import Batches
 from fxprune.train.checkpoints import Checkpoints
 from fxprune.train.devices import launched
-from fxprune.train.events import METRICS, Metrics, StoppedError, Watch
+from fxprune.train.events import METRICS, Event, Metrics, StoppedError, TrainError, Watch
 from fxprune.train.learner import Learner
 from fxprune.train.material import material
 from fxprune.train.memory import Memory
@@ -50,6 +50,7 @@ class Trained:
     psnr: float | None  # PSNR-Y in dB of the last validation, the mean over its sets
     steps: int
     notes: tuple[str, ...]  # pictures left out, leaks, checkpoints that could not be read
+    history: tuple[Event, ...]  # all that was told, from the first step on
 
 
 def train(
@@ -298,7 +299,15 @@ class Trainer:
         reporter.tell("finish", psnr=reporter.psnr)
         plan = plan_of(self.groups, gone(self.groups, record.kept), record.why)
         return Trained(
-            module, record.kept, plan, record.verified, record.apart, reporter.psnr, reporter.done, self.notes
+            module,
+            record.kept,
+            plan,
+            record.verified,
+            record.apart,
+            reporter.psnr,
+            reporter.done,
+            self.notes,
+            tuple(reporter.metrics.events),
         )
 
     # -- saving --------------------------------------------------------------------------------------------------------

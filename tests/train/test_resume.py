@@ -53,7 +53,8 @@ def test_killed_anywhere(spec: str, kills: int, tmp_path: Path) -> None:
 def test_metrics_of_a_resumed_run_tell_each_step_once(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(SRP, run=tmp_path, checkpoint_every=4, watch=at(9))
-    run(SRP, run=tmp_path, checkpoint_every=4, resume=True)
+    trained = run(SRP, run=tmp_path, checkpoint_every=4, resume=True)
+    assert [event.step for event in trained.history if event.kind == "step"] == list(range(1, 18))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     told = [json.loads(line) for line in lines]
     assert [line["step"] for line in told if line["kind"] == "step"] == list(range(1, 18))
