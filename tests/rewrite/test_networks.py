@@ -7,12 +7,14 @@ from random import Random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 import fxprune
 from fxprune.errors import FxpruneError, RewriteError
 from tests.networks import SHAPES, Case, cases, draw_case, draw_network
-from tests.oracle import exact
+from tests.oracle import exact, masked
+
+QUICK = (Phase.explicit, Phase.generate)  # shrinking takes minutes; tools/fuzz_networks.py --show does it better
 
 
 def check(case: Case) -> str:
@@ -28,36 +30,31 @@ def check(case: Case) -> str:
     except FxpruneError as error:
         return str(error) or pytest.fail("refused without a reason")
     assert all(torch.equal(tensor, before[name]) for name, tensor in case.network.state_dict().items())
-    assert set(compiled.kept) <= {n for n, _ in (*folded(case), *case.network.named_buffers(remove_duplicate=False))}
+    net = masked(case.network, {})  # its weight norms folded, each into the one tensor that it stands for
+    names = {n for n, _ in (*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False))}
+    assert set(compiled.kept) <= names
     for image in images:
         same, apart = exact(case.network, compiled.kept, compiled.module, (image,))
         assert same, f"masked and compact are {apart:.3g} apart at {tuple(image.shape)}"
     return ""
 
 
-def folded(case: Case) -> list[tuple[str, torch.Tensor]]:
-    """Parameters by name, with every weight norm folded into the one tensor that it stands for."""
-    from tests.oracle import masked
-
-    return list(masked(case.network, {}).named_parameters(remove_duplicate=False))
-
-
-@settings(max_examples=100)
+@settings(max_examples=60, phases=QUICK)
 @given(cases(most=8))
 def test_exact_or_refused(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=200, phases=QUICK)
 @given(cases(most=16))
 def test_larger_ones(case: Case) -> None:
     check(case)
 
 
 def test_most_are_not_refused() -> None:
-    refused = [why for why in (check(draw_case(Random(seed))) for seed in range(100)) if why]
-    assert len(refused) <= 25, refused
+    refused = [why for why in (check(draw_case(Random(seed))) for seed in range(60)) if why]
+    assert len(refused) <= 15, refused
 
 
 def test_they_can_be_told_apart() -> None:
