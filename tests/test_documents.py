@@ -1,15 +1,19 @@
 """What the README and the documents show is run, in order: files are written, commands and Python are executed.
 
-A fenced block ```` ```python net.py ```` is a file; ```` ```python ```` is code; ```` ```console ```` holds commands
-after `$` and what they print, times and rounding aside; ```` ```prune ```` is a spec that has to be without mistakes.
-Other blocks are not looked at.
+A fenced block ```` ```python title="net.py" ```` is a file; ```` ```python ```` is code; ```` ```console ```` holds
+commands after `$` and what they print, times and rounding aside; ```` ```prune ```` is a spec that has to be without
+mistakes. Other blocks are not looked at.
 """
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +23,9 @@ from fxprune.cli import front
 from fxprune.lang import format_spec, parse
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)(?: ([\w./-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#]+)(?:#[\w-]+)?\)")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r'^```(\w+)(?: title="([\w./-]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+LINK = re.compile(r'(?:\]\(|src=")([^)#"]+)(?:#[\w-]+)?[)"]')
 
 
 def stable(text: str) -> list[str]:
@@ -37,8 +41,11 @@ def commands(block: str) -> list[tuple[list[str], str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_is_shown_is_so(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shown_is_so(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
+    rewrite = request.config.getoption("--rewrite-goldens")
     (tmp_path / "specs").symlink_to(ROOT / "specs")
     names: dict[str, object] = {}
     for kind, name, content in BLOCK.findall(page.read_text()):
@@ -52,6 +59,13 @@ def test_what_is_shown_is_so(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
             for (program, *arguments), expected in commands(content):
                 assert program in ("fxprune", "tools/run"), program
                 result = CliRunner().invoke(front, arguments, prog_name="fxprune")
+                if rewrite and stable(result.output) != stable(expected):
+                    old = f"{shlex.join([program, *arguments])}\n{expected}"
+                    assert old in page.read_text(), "write arguments without needless quotes"
+                    blank = "\n" if expected.endswith("\n\n") else ""
+                    new = f"{shlex.join([program, *arguments])}\n{result.output.strip(chr(10))}\n{blank}"
+                    page.write_text(page.read_text().replace(old, new))
+                    continue
                 assert stable(result.output) == stable(expected)
 
 
@@ -61,6 +75,63 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_language_reference_is_up_to_date() -> None:
-    made = runpy.run_path(str(ROOT / "tools" / "make_language_docs.py"))["page"]()
-    assert (ROOT / "docs" / "language.md").read_text() == made, "run tools/make_language_docs.py"
+MADE = {"language": "make_language_docs", "messages": "make_message_docs", "rules": "make_rule_docs"}
+
+
+@pytest.mark.parametrize("page", MADE)
+def test_what_is_made_from_the_code_is_up_to_date(page: str) -> None:
+    made = runpy.run_path(str(ROOT / "tools" / f"{MADE[page]}.py"))["page"]()
+    assert (ROOT / "docs" / f"{page}.md").read_text() == made, f"run tools/{MADE[page]}.py"
+
+
+def test_the_cookbook_is_up_to_date() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_cookbook.py"))["pages"]()
+    found = {path.name: path.read_text() for path in (ROOT / "docs" / "cookbook").glob("*.md")}
+    assert found == made, "run tools/make_cookbook.py"
+
+
+def reasons() -> set[str]:
+    """Every reason why something is protected that stands in the code, `…` for what is filled in."""
+    text = runpy.run_path(str(ROOT / "tools" / "make_message_docs.py"))["text"]
+    found: set[str] = set()
+    for path in [*(ROOT / "fxprune" / "groups").glob("*.py"), ROOT / "fxprune" / "plan" / "plan.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) > 1:
+                if node.func.attr not in ("fix", "fix_all", "setdefault"):
+                    continue
+                said = node.args[1]
+                choices = [said.body, said.orelse] if isinstance(said, ast.IfExp) else [said]
+                found.update(filter(None, map(text, choices)))
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Protection":
+                found.update(filter(None, [text(node.args[1])]))
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "reason":
+                found.update(filter(None, [text(node.value)]))
+    return found
+
+
+def test_every_reason_has_its_remedy() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    told = {line.split("|")[1].strip() for line in page.splitlines() if line.count("|") == 4}
+    found = {reason.replace("only …", "only 3") for reason in reasons()} - {"by …"}
+    assert len(found) > 20
+    assert found - told == set()
+    assert {reason for reason in told if reason.startswith("`…`")} - found == set()
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="needs mkdocs-material and mkdocstrings: pip install '.[docs]'")
+    pytest.importorskip("mkdocstrings", reason="needs mkdocstrings: pip install '.[docs]'")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 15
+    fetched = re.compile(r'<(?:script|img|iframe|link)[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
+    assert {page.name: fetched.findall(page.read_text()) for page in pages if fetched.search(page.read_text())} == {}

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fxprune.lang import Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use
+from fxprune.lang import Attention, Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use
 from fxprune.lang.words import AGGREGATES, CLAUSES, CRITERIA, FORMATS, PATTERNS, STATEMENTS, Measure
 
 PAGE = Path(__file__).parent.parent / "docs" / "language.md"
-RUNS = {kind.word for kind in (Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use)}
+RUNS = {kind.word for kind in (Attention, Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use)}
 
 HEAD = """\
 # The language
