@@ -25,6 +25,7 @@ from fxprune.errors import FxpruneError, ModelError, OutputError
 
 if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
     from fxprune.job import Job, Network
+    from fxprune.train.events import Event
 
 __all__ = ["front", "main"]
 
@@ -60,7 +61,7 @@ class Front(click.Group):
             if interrupts:
                 code = told("interrupted", INTERRUPTED, args)
             elif isinstance(error, FxpruneError):
-                code = told(str(error), MISTAKE, args, error)
+                code = told(str(error), INTERRUPTED if error.stopped else MISTAKE, args, error)
             else:
                 traceback.print_exc()
                 code = told(f"{FAULTY}: please report it with the lines above", FAULT, args, error)
@@ -134,14 +135,25 @@ def with_model(command: Command) -> Command:
 @click.argument("spec")
 @click.argument("model", required=False)
 @click.option("-o", "--out", metavar="OUT", help="Output folder.  [default: out/SPEC-MODEL]")
+@click.option("--data", metavar="DIR", help="Training images, or the folder in which those that the spec names are.")
+@click.option("--resume", is_flag=True, help="Go on with training from the last checkpoint in OUT.run.")
 @with_model
 def compile_(
-    spec: str, model: str | None, out: str | None, pairs: tuple[str, ...], as_json: bool, **given: Any
+    spec: str,
+    model: str | None,
+    out: str | None,
+    data: str | None,
+    resume: bool,
+    pairs: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Cut MODEL as SPEC says, prove the result, write it to a folder.
 
     The folder holds model.py and model.safetensors, an exported program, the plan and a report. It is written whole
     or not at all; a folder that fxprune did not write is left alone. MODEL may be left out where the spec names one.
+
+    A spec with phases that train keeps checkpoints and metrics in OUT.run; Ctrl-C saves, --resume goes on.
     """
     from fxprune.emit.places import check_out
     from fxprune.job import default_out
@@ -154,7 +166,16 @@ def compile_(
         network = built(job, model, watch, **given)
         from fxprune import pipeline
 
-        compiled = pipeline.compile(job.spec, network.module, network.example, name=network.title, watch=watch)
+        training = pipeline.Training(
+            data=Path(data) if data else None,
+            folder=job.folder,
+            run=folder.with_name(f"{folder.name}.run"),
+            resume=resume,
+            listen=log,
+        )
+        compiled = pipeline.compile(
+            job.spec, network.module, network.example, name=network.title, watch=watch, training=training
+        )
         with timed(watch, "write"):
             saved = compiled.save(folder)
     if as_json:
@@ -169,6 +190,15 @@ def compile_(
         "load": loading(folder, saved.files),
     }
     show("", changes(compiled.report), "", facts(compiled.report, more))
+
+
+def log(event: Event) -> None:
+    """A line on stderr for what happens in training."""
+    from fxprune.view.training import line
+
+    told = line(event)
+    if told is not None:
+        click.echo(told, err=True)
 
 
 @front.command(short_help="Look for mistakes in SPEC; say what it would cut.")

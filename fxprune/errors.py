@@ -59,6 +59,7 @@ class FxpruneError(Exception):
     """
 
     diagnostics: tuple[Diagnostic, ...]
+    stopped = False  # it is no mistake: the user asked to stop, and nothing is lost
 
     def __init__(
         self,

@@ -27,15 +27,30 @@ from fxprune.lang import Attention, Emit, Norm, Spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
+from fxprune.schedule import trains
 from fxprune.trace import Traced, retell, trace
+from fxprune.train.events import Event
+from fxprune.train.loop import train
 from fxprune.view import GroupRow, Report, make_report
 from fxprune.view.constraint import constraint_graph
 from fxprune.view.files import groups_svg
 from fxprune.view.summary import report_html
 
-__all__ = ["Analysis", "Compiled", "Watch", "analyze", "compile", "load", "plan"]
+__all__ = ["Analysis", "Compiled", "Training", "Watch", "analyze", "compile", "load", "plan"]
 
 Watch = Callable[[str, float], None]  # called after each stage with its name and its seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Where a run takes its pictures from, where it runs, and where it keeps what it has."""
+
+    data: Path | None = None  # folder of images, or the folder in which those that the spec names are
+    folder: Path = Path()  # what paths in the spec start from
+    run: Path | None = None  # checkpoints and metrics; None: nothing is kept, and the run cannot be resumed
+    device: str | None = None  # cpu, cuda, cuda:1, mps; None: where the model is
+    resume: bool = False  # go on from the last checkpoint in `run`
+    listen: Callable[[Event], None] = lambda event: None  # told what happens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,9 +137,10 @@ def analyze(model: nn.Module, example: Any = None) -> Analysis:
 def plan(
     spec: Spec | str | Path, model: nn.Module, example: Any = None, *, calibration: Calibration | None = None
 ) -> Plan:
-    """Decide what a spec would remove from a network, without doing it."""
+    """Decide what a spec would remove from a network as it is, without doing it; phases that train are passed over."""
     parsed, given = _spec(spec), _example(model, example)
-    return make_plan(parsed, _groups(model, trace(model, given), parsed), calibration)
+    groups = _groups(model, trace(model, given), parsed)
+    return make_plan(parsed, groups, calibration, untrained=trains(parsed))
 
 
 def compile(
@@ -135,8 +151,12 @@ def compile(
     calibration: Calibration | None = None,
     name: str | None = None,
     watch: Watch = lambda stage, seconds: None,
+    training: Training = Training(),
 ) -> Compiled:
     """Prune a network by a spec and prove the result equal to the masked original.
+
+    A spec with phases that train (`shrink`, `hold`, `finetune`, …) takes the network through them; what is proved is
+    each cut.
 
     Args:
         spec: a `Spec`, the text of one, or a path.
@@ -145,15 +165,20 @@ def compile(
         calibration: a batch for criteria that need gradients (`by taylor`).
         name: what to call the network in reports; by default its class.
         watch: told each stage and how long it took.
+        training: data, device and place of a run, for a spec with phases that train.
 
     Raises:
         SpecError: mistakes in the spec, all of them.
+        TrainError, StoppedError: training cannot go on, or was asked to stop.
         TraceError, InputError, PlanError: the network or the plan won't do.
         VerifyError: the compact network differs from the masked original. Nothing is returned then.
     """
     clock = _Clock(watch)
     with clock("parse"):
         parsed = _spec(spec)
+    title = name or type(model).__name__
+    if trains(parsed):
+        return _trained(parsed, model, _example(model, example), title, clock, training)
     with clock("trace"):
         given = _example(model, example)
         traced = trace(model, given)
@@ -164,10 +189,32 @@ def compile(
     if any(norm.mode == "native" for norm in parsed.of(Norm)):
         exact, rewritten = rewritten, rewrite(rewritten.slicer, exact=False)
         native = None if verified is None else _difference(exact, rewritten, given)
-    report = make_report(
-        name or type(model).__name__, decided, verified, native_difference=native, seconds=clock.seconds
-    )
+    report = make_report(title, decided, verified, native_difference=native, seconds=clock.seconds)
     return Compiled(rewritten.module, rewritten.kept, report, decided, parsed, given)
+
+
+def _trained(
+    spec: Spec, model: nn.Module, example: tuple[Any, ...], title: str, clock: _Clock, training: Training
+) -> Compiled:
+    """Take the network through the phases of a spec."""
+    with clock("train"):
+        done = train(
+            spec,
+            model,
+            example,
+            data=training.data,
+            folder=training.folder,
+            run=training.run,
+            device=training.device,
+            resume=training.resume,
+            watch=training.listen,
+        )
+    notes = [*done.notes, f"trained for {done.steps:,} steps"]
+    notes += [f"PSNR-Y of the last validation: {done.psnr:.2f} dB"] if done.psnr is not None else []
+    report = make_report(
+        title, done.plan, done.verified, native_difference=done.native_difference, seconds=clock.seconds, notes=notes
+    )
+    return Compiled(done.module, done.kept, report, done.plan, spec, example)
 
 
 def _cut(

@@ -64,8 +64,10 @@ class Plan:
         return np.concatenate([np.empty(0, np.int64), *(d.removed for d in self.decisions)])
 
 
-def make_plan(spec: Spec, groups: Groups, calibration: Calibration | None = None) -> Plan:
+def make_plan(spec: Spec, groups: Groups, calibration: Calibration | None = None, *, untrained: bool = False) -> Plan:
     """Decide which units go.
+
+    `untrained` passes over phases that train: what the spec would cut from the weights as they are now.
 
     Statements run in order; a percentage is of what is left then. A mark replaces earlier marks on the groups it
     chooses; a bare `cut` removes what is marked.
@@ -73,11 +75,12 @@ def make_plan(spec: Spec, groups: Groups, calibration: Calibration | None = None
     Raises:
         PlanError: nothing can be cut, a path names no layer, a budget is out of reach, a criterion needs data.
     """
-    return _Planner(spec, groups, calibration).run()
+    return _Planner(spec, groups, calibration, untrained).run()
 
 
 class _Planner:
-    def __init__(self, spec: Spec, groups: Groups, calibration: Calibration | None) -> None:
+    def __init__(self, spec: Spec, groups: Groups, calibration: Calibration | None, untrained: bool) -> None:
+        self.untrained = untrained
         self.spec = spec
         self.groups = groups
         self.calibration = calibration
@@ -115,6 +118,8 @@ class _Planner:
         """Name every statement that this version does not run, at once."""
         wrong = []
         for statement in self.spec:
+            if self.untrained and isinstance(statement, Phase):
+                continue
             if isinstance(statement, (Phase, Repeat)):
                 wrong.append(
                     Diagnostic(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,6 +85,7 @@ def make_report(
     *,
     native_difference: float | None = None,
     seconds: Mapping[str, float] | None = None,
+    notes: Iterable[str] = (),
 ) -> Report:
     """Gather what there is to say about a compile."""
     groups = plan.groups
@@ -100,10 +101,10 @@ def make_report(
         )
         for d in plan.decisions
     )
-    notes = list(groups.traced.notes) + list(plan.notes)
+    told = [*groups.traced.notes, *plan.notes, *notes]
     if verified is not None and len(verified.checks) < 2:
         refused = ", ".join("x".join(map(str, size)) for size in verified.refused)
-        notes.append(f"verified at one size only; the model does not run at {refused}")
+        told.append(f"verified at one size only; the model does not run at {refused}")
     return Report(
         model=model,
         params=(sum(p.numel() for p in groups.traced.module.parameters()), plan.cost.params(left)),
@@ -113,7 +114,7 @@ def make_report(
         verified=verified,
         native_difference=native_difference,
         rung=groups.traced.rung,
-        notes=tuple(notes),
+        notes=tuple(told),
         seconds=dict(seconds or {}),
     )
 

@@ -31,6 +31,7 @@ STAGES = {
     "plan": "choosing what goes",
     "rewrite": "cutting",
     "verify": "comparing with the masked original",
+    "train": "training",
     "write": "writing and reading back",
 }
 DRY = ("parse", "model", "plan")  # without cutting
