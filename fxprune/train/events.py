@@ -38,6 +38,8 @@ class TrainError(FxpruneError):
 class StoppedError(FxpruneError):
     """Training that was asked to stop, and saved what it had."""
 
+    stopped = True
+
 
 class Metrics:
     """All events of a run, in memory and in a file.
