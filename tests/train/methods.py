@@ -20,10 +20,11 @@ SPECS = Path(__file__).parent.parent.parent / "specs"
 SMALL = {
     "delta": "0.25",
     "every": "1",
+    "rate": "1e-3",
     "steady": "2",
     "ssa": "2",
     "after": "2",
-    "drop": "1",
+    "tune": "1e-3",
     "pictures": "dead_leaves",
     "tests": "dead_leaves",
     "patch": "8",
