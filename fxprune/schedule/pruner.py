@@ -29,20 +29,19 @@ import torch
 from torch import Tensor, nn
 
 from fxprune.errors import PlanError, RewriteError
-from fxprune.groups import Group, Groups, discover, guard
+from fxprune.groups import Group, Groups, guard
 from fxprune.groups.labels import Ids
 from fxprune.lang import CRITERIA, Criterion, Cut, KeepCount, Mark, Norm, Spec, parse
 from fxprune.lang.ast import Selecting
-from fxprune.models import check_example, example_for
+from fxprune.models import example_for
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.plan.select import selected
-from fxprune.rewrite import can_mend
 from fxprune.schedule.aligner import Aligner
 from fxprune.schedule.cutting import Cutting, cut, in_names, in_units, key_of, plan_of
+from fxprune.schedule.discovery import find_groups
 from fxprune.schedule.live import add_weight_norm
 from fxprune.schedule.penalty import Cohort, Penalty, norms
 from fxprune.schedule.program import Item, Program, Rewind, Run, Save, WeightNorm, program
-from fxprune.trace import trace
 
 __all__ = ["Pruner"]
 
@@ -374,11 +373,7 @@ class Pruner:
 
     def _discover(self) -> Groups:
         """The groups of the model as it is now."""
-        try:
-            groups = discover(trace(self.model, self.example), can_mend)
-        except (RuntimeError, TypeError, ValueError, IndexError):
-            check_example(self.model, self.example)
-            raise
+        groups = find_groups(self.model, self.example, self.program.spec)
         for node in self.guards:
             groups = guard(groups, node) or groups
         return groups

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from fxprune.errors import InputError, OutputError
-from fxprune.groups import discover
 from fxprune.lang import Cut, Norm, Spec, format_spec
 from fxprune.models import check_example, example_for
 from fxprune.plan import Calibration, Plan
-from fxprune.rewrite import Kept, Verified, can_mend
+from fxprune.rewrite import Kept, Verified
 from fxprune.schedule import Pruner, Rewind, Run, Save, gone, plan_of, program
 from fxprune.schedule.cutting import cut, in_names
-from fxprune.trace import trace
+from fxprune.schedule.discovery import find_groups
 from fxprune.train.batches import Batches
 from fxprune.train.checkpoints import Checkpoints
 from fxprune.train.devices import launched
@@ -111,7 +110,7 @@ class Trainer:
         given = given if isinstance(given, (tuple, list)) else (given,)
         self.example = tuple(x.to(self.fabric.device) if isinstance(x, Tensor) else x for x in given)
         check_example(fresh, self.example)
-        self.groups = discover(trace(fresh, self.example), can_mend)  # of the network as it came
+        self.groups = find_groups(fresh, self.example, spec)  # of the network as it came
         self.scale = scale_of(fresh, self.example)
         self.learner = Learner(self.fabric, fresh)
         self.memory = Memory()
@@ -288,7 +287,7 @@ class Trainer:
         self.save(finished=True)
         module = self.learner.model
         if not self.record.cuts:
-            groups = discover(trace(module, self.example), can_mend)
+            groups = find_groups(module, self.example, self.spec)
             module = cut(plan_of(groups, groups.unit_of[:0]), check=False).module
         assert isinstance(module, fx.GraphModule)
         modes = {path: part.training for path, part in self.original.named_modules()}
@@ -360,7 +359,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`: the cuts are made again, then everything is as it was."""
         fresh = copy.deepcopy(self.original).to(self.fabric.device).train()
-        self.learner = Learner(self.fabric, self.record.replay(state["record"], fresh, self.example))
+        self.learner = Learner(self.fabric, self.record.replay(state["record"], fresh, self.example, self.spec))
         self.memory.load_state_dict(state["memory"], self.fabric.device)
         self.reporter.load_state_dict(state["reporter"], self._metrics(state["reporter"]["metrics"]))
         self.pruner = self._pruner(0, resuming=True)

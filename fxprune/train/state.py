@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from fxprune.errors import InputError
-from fxprune.groups import discover
 from fxprune.lang import Spec, format_spec
-from fxprune.rewrite import Check, Kept, Verified, can_mend
+from fxprune.rewrite import Check, Kept, Verified
 from fxprune.schedule import Cutting, compose, plan_of
 from fxprune.schedule.cutting import cut, in_units
-from fxprune.trace import trace
+from fxprune.schedule.discovery import find_groups
 
 __all__ = ["FORMAT", "Record", "check_spec", "random_state", "restore_random", "scale_of"]
 
@@ -52,7 +51,7 @@ class Record:
         checks = [{"shapes": [list(s) for s in c.shapes], "difference": c.difference} for c in self.checks]
         return {"cuts": self.cuts, "why": self.why, "checks": checks, "apart": self.apart}
 
-    def replay(self, state: Mapping[str, Any], model: nn.Module, example: tuple[Any, ...]) -> nn.Module:
+    def replay(self, state: Mapping[str, Any], model: nn.Module, example: tuple[Any, ...], spec: Spec) -> nn.Module:
         """Make the cuts of a saved record again: the same shapes, whatever the weights.
 
         Args:
@@ -60,7 +59,7 @@ class Record:
         """
         for removed in state["cuts"]:
             names = {name: {int(dim): tuple(at) for dim, at in dims.items()} for name, dims in removed.items()}
-            groups = discover(trace(model, example), can_mend)
+            groups = find_groups(model, example, spec)
             made = cut(plan_of(groups, in_units(groups, names)), native=self.native, check=False)
             self.add(made, names, state["why"])
             model = made.module
