@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import torch
 
 from fxprune import zoo
-from fxprune.errors import PlanError
-from fxprune.lang import Cut, Mark, ModelRef, Phase, Spec, parse
-from fxprune.lang.ast import Selecting
+from fxprune.lang import ModelRef, Phase, Spec, parse
 from fxprune.lang.words import STATEMENTS
 from fxprune.pipeline import plan
 from fxprune.view import GroupRow, make_report
@@ -52,15 +49,13 @@ def page(path: Path) -> str:
     if phases:
         told = "\n".join(f"- `{word}`: {STATEMENTS[word].does}" for word in phases)
         parts += ["## What else it does", told]
-    parts += [
-        "## Running it",
-        *(
-            ["This version does not train yet: `compile` names the phases that it does not run."]
-            if phases and refused(spec)
-            else []
-        ),
-        f"```sh\nfxprune check{named}\nfxprune compile{named}\n```",
-    ]
+    trains = " --data DIR" if phases else ""
+    parts += ["## Running it", f"```sh\nfxprune check{named}\nfxprune compile{named}{trains}\n```"]
+    if phases:
+        parts.append(
+            "`DIR` holds the pictures that `data` names. Checkpoints and measures are kept in `OUT.run`; Ctrl-C saves, "
+            "and `--resume` goes on."
+        )
     if spec.variables:
         told = ", ".join(f"`--set {name}=…`" for name in spec.variables)
         parts.append(f"Its variables: {told}. [The language](../language.md) has every word.")
@@ -82,7 +77,7 @@ def result(spec: Spec) -> Iterator[str]:
     name, arguments = next(((m.name, m.keywords()) for m in spec.of(ModelRef)), (SHOWN, {}))
     with torch.device("meta"):
         network = zoo.build(name, **arguments)
-    decided = plan(instant(spec), network, torch.empty(1, 3, 48, 48, device="meta"))
+    decided = plan(spec, network, torch.empty(1, 3, 48, 48, device="meta"))
     report = make_report(name, decided, None)
     said = ", ".join(f"{key}={written(value)}" for key, value in arguments.items())
     at = f" for an image of {report.macs_at[0]}x{report.macs_at[1]}" if report.macs_at else ""
@@ -102,24 +97,6 @@ def written(value: object) -> str:
 
 def kept(row: GroupRow) -> str:
     return f"**{row.after}**" if row.after < row.before else str(row.after)
-
-
-def refused(spec: Spec) -> bool:
-    """Does this version refuse to run the phases of a spec?"""
-    try:
-        plan(spec, torch.nn.Conv2d(3, 8, 1), torch.zeros(1, 3, 4, 4))
-    except PlanError as error:
-        return "not available" in str(error)
-    return False
-
-
-def instant(spec: Spec) -> Spec:
-    """The spec as if it were carried out at once: its last choice of units, cut."""
-    if not any(isinstance(s, Phase) for s in spec):
-        return spec
-    chosen = spec.of(Mark)[-1] if spec.of(Mark) else spec.of(Cut)[0]
-    said = {field.name: getattr(chosen, field.name) for field in fields(Selecting)}
-    return Spec((*(s for s in spec if not isinstance(s, (Mark, Cut, Phase))), Cut(**said)))
 
 
 def main() -> None:

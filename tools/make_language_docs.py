@@ -8,9 +8,11 @@ from pathlib import Path
 
 from fxprune.lang import Attention, Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use
 from fxprune.lang.words import AGGREGATES, CLAUSES, CRITERIA, FORMATS, PATTERNS, STATEMENTS, Measure
+from fxprune.schedule.program import RUNS as PHASES
 
 PAGE = Path(__file__).parent.parent / "docs" / "language.md"
-RUNS = {kind.word for kind in (Attention, Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use)}
+INSTANT = {kind.word for kind in (Attention, Cut, Emit, Input, Let, Mark, ModelRef, Multiple, Norm, Protect, Use)}
+TRAINED = {*PHASES, "data", "loss", "optimizer", "repeat", "rewind", "save", "weight_norm"}
 
 HEAD = """\
 # The language
@@ -79,12 +81,15 @@ from the folder of the spec.
 
 def page() -> str:
     """The whole page."""
-    now = [name for name in STATEMENTS if name in RUNS]
-    later = [name for name in STATEMENTS if name not in RUNS]
+    now = [name for name in STATEMENTS if name in INSTANT]
+    phases = [name for name in STATEMENTS if name in TRAINED]
+    later = [name for name in STATEMENTS if name not in INSTANT | TRAINED]
     parts = [
         HEAD,
         "## Statements",
         table(("word", "what it does", "for example"), (statement(name) for name in now)),
+        "Those that train, and what stands about them; `fxprune compile` takes the pictures from `--data DIR`:",
+        table(("word", "what it does", "for example"), (statement(name) for name in phases)),
         VALUES,
         "## What may follow",
         table(("word", "what it says", "for example"), ((code(k), *said(v)) for k, v in CLAUSES.items())),
