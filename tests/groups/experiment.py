@@ -58,8 +58,9 @@ class Experiment:
     barred: set[int]
 
     def units(self) -> list[int]:
-        """Units of which no coordinate is protected."""
-        return sorted(set(self.unit_of.values()) - self.barred)
+        """Units of the operands of which no coordinate is protected."""
+        held = {self.unit_of[int(k)] for axes in self.ids for ids in axes if ids is not None for k in ids}
+        return sorted(held - self.barred)
 
     def at(self, ids: np.ndarray | None, unit: int) -> list[int]:
         """Coordinates of a unit along a dimension."""

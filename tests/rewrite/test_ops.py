@@ -140,6 +140,8 @@ EXACT: dict[str, tuple[Function, int]] = {
     "in place": (lambda n, x: x.mul_(2).add_(1).relu_(), 8),
     "zeros of its shape": (lambda n, x: torch.cat([x, torch.zeros_like(x)], 1), 8),
     "zeros of its width": (lambda n, x: x + torch.zeros(1, x.shape[1], 1, 1), 8),
+    "ones of its shape": (lambda n, x: x * torch.ones(x.shape[1], x.shape[2], 1), 8),
+    "sevens of its width": (lambda n, x: x * torch.full((1, x.size(1), 1, 1), 7.0), 8),
     # products
     "unfold": (lambda n, x: F.unfold(x, 3, padding=1).view(x.size(0), -1, x.size(2), x.size(3)), 8),
     "fourier": (lambda n, x: torch.fft.irfft2(torch.fft.rfft2(x)), 8),
