@@ -16,6 +16,8 @@ from fxprune.groups.labels import Ids
 from fxprune.schedule.live import Held, held
 from fxprune.schedule.ramp import Ramp
 
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)  # layers with scales
+
 __all__ = ["Cohort", "Penalty", "norms"]
 
 
@@ -75,8 +77,7 @@ def _refuse_without_scale(model: nn.Module, group: Group, on_scale: bool) -> Non
     if not on_scale:
         return
     makers = [held(model, m.tensor, m.dim) for m in group.members if m.role == "out"]
-    carried = any(m.role == "along" and m.path not in {p.rpartition(".")[0] for p in group.producers} and
-                  held(model, m.tensor, m.dim) is not None for m in group.members)  # fmt: skip
+    carried = any(m.role == "along" and isinstance(model.get_submodule(m.path), NORMS) for m in group.members)
     if not carried and any(maker is not None and not maker.scale for maker in makers):
         raise PlanError(
             f"`on scale`: {group.name} has no scale", hint="add a line `weight_norm` before it, or shrink l2 alone"

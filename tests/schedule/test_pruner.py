@@ -332,3 +332,32 @@ def test_nothing_marked_has_no_norm() -> None:
     kept, marked = Pruner("hold 1 steps\ncut 50%\n", edsr(), EXAMPLE).norms()
     assert math.isnan(kept)
     assert math.isnan(marked)
+
+
+def test_batch_norms_have_scales() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.PReLU(6), nn.Conv2d(6, 3, 3))
+    spec = "mark filters 50% by scale\nshrink l2 on scale { step 1 every 1, until 3 }\ncut\n"
+    pruner = Pruner(spec, model, EXAMPLE)
+    pruner.before_step()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved == {"0.bias", "1.weight", "1.bias", "2.weight"}
+    train_on_noise(pruner, model)
+    pruner.cut()
+
+
+def train_on_noise(pruner: Pruner, model: nn.Module) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    while not pruner.done:
+        optimizer.zero_grad()
+        model(batch(pruner.step)[0]).square().mean().backward()
+        pruner.before_step()
+        optimizer.step()
+        pruner.after_step()
+
+
+def test_a_slope_is_no_scale() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.PReLU(6), nn.Conv2d(6, 3, 3))
+    with pytest.raises(PlanError, match="has no scale"):
+        Pruner("mark filters 50%\nshrink l2 on scale { step 1 every 1, until 3 }\ncut\n", model, EXAMPLE)
