@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,14 +100,17 @@ def _facts(value: Any) -> Any:
     return type(value), value
 
 
-@contextmanager
+@contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Inside, torch neither logs nor warns: what it says about tracing is not for the user. Garbage waits meanwhile."""
+    """Inside, torch neither logs, warns nor prints: what it says about tracing is not for the user.
+
+    Garbage waits meanwhile, which saves time.
+    """
     level, collecting = logging.root.manager.disable, gc.isenabled()
     logging.disable(logging.CRITICAL)
     gc.disable()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -15,7 +15,7 @@ from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
 from fxprune.internals import Memo, TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
-from fxprune.trace import Traced, module_path, op_name
+from fxprune.trace import Traced, module_path, op_name, source_line
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
 
@@ -148,10 +148,12 @@ class _Runner(fx.Interpreter):
         """Run one node, telling the rules where they are."""
         self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
         if isinstance(self.mode, _Rules):
-            self.mode.plain = n.op != "call_module" or not any(
-                True for _ in self.module.get_submodule(str(n.target)).parameters()
-            )
-        out = super().run_node(n)
+            self.mode.plain = n.op != "call_module" or _bare(self.module.get_submodule(str(n.target)))
+        try:
+            out = super().run_node(n)
+        except Exception as error:
+            error.fxprune_source = source_line(n.meta.get("source"))  # type: ignore[attr-defined]
+            raise
         if isinstance(self.mode, _Rules):
             read = self.mode.read
             if isinstance(out, torch.Tensor):

@@ -31,7 +31,10 @@ def contraction(op: Op) -> list[Labels]:
 
 @rule("convolution")
 def convolution(op: Op) -> list[Labels]:
-    """out[b, o] = Σ_i in[b, i] * weight[o, i] + bias[o]; transposed: weight[i, o]; grouped: see `_grouped`."""
+    """out[b, o] = Σ_i in[b, i] * weight[o, i] + bias[o]; transposed: weight[i, o]; grouped: by groups.
+
+    Whole groups go, or the same channels of each.
+    """
     a = op.args
     if a["groups"] > 1:
         return [_grouped(op)]

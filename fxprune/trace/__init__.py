@@ -8,7 +8,7 @@ from typing import Any
 from torch import fx, nn
 
 from fxprune.errors import TraceError
-from fxprune.trace.blame import retell
+from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
@@ -16,7 +16,7 @@ from fxprune.trace.faithful import SMALLER, agreements
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, module_path, op_name
 
-__all__ = ["GUARD", "Traced", "has_effects", "module_path", "op_name", "retell", "trace"]
+__all__ = ["GUARD", "Traced", "has_effects", "module_path", "op_name", "retell", "source_line", "trace"]
 
 
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:

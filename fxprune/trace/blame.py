@@ -15,18 +15,17 @@ from torch.fx.proxy import TraceError as FxTraceError
 from fxprune.errors import TraceError
 from fxprune.internals import DATA_DEPENDENT
 
-__all__ = ["retell", "running_line", "user_frame", "user_line"]
+__all__ = ["retell", "running_line", "source_line", "user_frame", "user_line"]
 
-_NOT_THE_USERS = (
-    os.path.dirname(torch.__file__) + os.sep,
-    os.path.dirname(os.path.dirname(__file__)) + os.sep + "trace" + os.sep,
-)
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_MODELS = _OURS + "zoo" + os.sep  # ours too, but read as anybody's
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 
 
 @cache
 def _theirs(filename: str) -> bool:
-    if filename.startswith(_NOT_THE_USERS) or filename.startswith("<"):
+    if filename.startswith((_TORCH, "<")) or (filename.startswith(_OURS) and not filename.startswith(_MODELS)):
         return False
     return not filename.startswith(_STDLIB) or "site-packages" in filename
 
@@ -55,6 +54,14 @@ def user_frame() -> FrameType | None:
     return frame
 
 
+def source_line(source: tuple[str, int] | None) -> str | None:
+    """`file:line: source` of a node's (file, line)."""
+    if source is None:
+        return None
+    path, line = source
+    return f"{path}:{line}: {linecache.getline(path, line).strip()}"
+
+
 def running_line() -> str:
     """`file:line, in function: source` of that frame; the name of the file alone, since emitted models quote it."""
     frame = user_frame()
@@ -65,12 +72,15 @@ def retell(error: BaseException) -> TraceError:
     """A foreign error during tracing, told as the line of the model that caused it."""
     if isinstance(error, TraceError):
         return error
-    where = user_line(error.__traceback__)
+    where = getattr(error, "fxprune_source", None) or user_line(error.__traceback__)
+    at = f" at {where}" if where else ""
     if isinstance(error, (FxTraceError, *DATA_DEPENDENT)):
-        what = "a decision in Python depends on values that only the data can tell"
-    else:
-        what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        return TraceError(
+            f"the model cannot be traced{at}: a decision in Python depends on values that only the data can tell",
+            hint="control flow may depend on settings and on sizes, not on the numbers in a picture",
+        )
+    what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return TraceError(
-        f"the model cannot be traced{f' at {where}' if where else ''}: {what}",
-        hint="control flow may depend on settings and on sizes, not on the numbers in a picture",
+        f"the model cannot be traced{at}: {what}",
+        hint="if it runs by itself on such an input, please report it; if it needs another size, give --input",
     )

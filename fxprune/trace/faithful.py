@@ -19,17 +19,24 @@ LARGER: tuple[Scale, ...] = ((1, 2), (2, 1), (2, 3))
 
 
 def agreements(
-    module: nn.Module, graph: fx.GraphModule, example: tuple[Any, ...], scales: Iterable[Scale], enough: int
+    module: nn.Module,
+    graph: fx.GraphModule,
+    example: tuple[Any, ...],
+    scales: Iterable[Scale],
+    enough: int,
+    narrower: bool = True,
 ) -> int | None:
-    """At how many sizes module and graph were run and gave the same; None at the first where they do not.
+    """At how many sizes module and graph were run and gave the same; None if they do not agree.
 
     Sizes that the module itself refuses, or that a guard of the graph does, are passed over.
 
     Args:
         scales: of the example's height and width, in the order to try.
         enough: stop after so many.
+        narrower: pass over sizes at which only the graph fails, as long as they agree at one; a graph that gives
+            something else is wrong, one that fails is only for fewer sizes.
     """
-    agreed = 0
+    agreed = failed = 0
     for high, wide in scales:
         if agreed == enough:
             break
@@ -43,11 +50,14 @@ def agreements(
         except AssertionError:  # a guard: the graph itself says it is for other sizes
             continue
         except Exception:  # the model runs where its trace does not
+            failed += 1
+            if narrower:
+                continue
             return None
         if not _same(want, got):
             return None
         agreed += 1
-    return agreed
+    return None if failed and not agreed else agreed
 
 
 def _run(forward: Any, inputs: tuple[Any, ...]) -> Any:
@@ -64,9 +74,14 @@ def _same(want: Any, got: Any) -> bool:
     return all(
         isinstance(y, torch.Tensor)
         and x.shape == y.shape
-        and torch.allclose(x, y, 1e-3, 1e-4 * float(x.abs().max()) if x.numel() else 0.0, equal_nan=True)
+        and _close(*(t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (x, y)))
         for x, y in tensors
     )
+
+
+def _close(x: torch.Tensor, y: torch.Tensor) -> bool:
+    scale = float(x.abs().max()) if x.numel() else 0.0
+    return torch.allclose(x, y, 1e-3, 1e-4 * scale, equal_nan=True)
 
 
 def _scaled(value: Any, high: Fraction | int, wide: Fraction | int) -> Any:
