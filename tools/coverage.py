@@ -1,12 +1,14 @@
 """Every network of the zoo and of spandrel → a table: how it was traced, what of it can go, whether that is exact.
 
-    python tools/coverage.py [--only NAME ...] [--no-peer] [--timeout 300] [--jobs 1] [--json]
+    python tools/coverage.py [--only NAME ...] [--no-peer] [--timeout 300] [--peer-timeout 90] [--jobs 1] [--json]
+    python tools/coverage.py --from FOUND.json ...
 
 Half of the filters of every group goes, drawn at random. Exact: the compact network is compared with the original whose
 removed filters are zeroed, by code that shares nothing with fxprune, at up to three sizes; the largest difference
 relative to the largest output is shown. Beside it torch-pruning does the same, once told nothing but the network
 (naive), once with the layers named that an expert would have it leave alone (expert): those that make the output and
-those before a pixel shuffle. Every run is a process of its own with one thread.
+those before a pixel shuffle; what it has left is compared in the same way. Every run is a process of its own with one
+thread.
 """
 
 from __future__ import annotations
@@ -38,6 +40,10 @@ def main() -> int:
     )
     parser.add_argument("--no-peer", action="store_true", help="leave torch-pruning out")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each run; default: %(default)g")
+    parser.add_argument("--peer-timeout", type=float, default=90, help="and of torch-pruning; default: %(default)g")
+    parser.add_argument(
+        "--from", dest="files", nargs="+", help="the table of what --json printed before, later files win"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print everything found, for machines")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -45,26 +51,30 @@ def main() -> int:
     if options.child:
         print(json.dumps(child(*options.child)))
         return 0
-    from coverage_networks import NAMES
-
-    names = [name for name in NAMES if not options.only or any(part in name for part in options.only)]
-    if not names:
-        parser.error(f"no network has {' or '.join(options.only)} in its name")
     sides = SIDES[:1] if options.no_peer else SIDES
     rows: dict[str, dict[str, Any]] = {}
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for name, found in zip(names, pool.map(lambda n: compared(n, sides, options.timeout), names), strict=True):
-            rows[name] = found
-            print(
-                f"{name}: {found['ours']['outcome']} {found['ours'].get('why', '')[:200]}", file=sys.stderr, flush=True
-            )
+    if options.files:
+        for file in options.files:
+            rows.update(json.loads(Path(file).read_text()))
+    else:
+        from coverage_networks import NAMES
+
+        names = [name for name in NAMES if not options.only or any(part in name for part in options.only)]
+        if not names:
+            parser.error(f"no network has {' or '.join(options.only)} in its name")
+        limits = {side: options.timeout if side == "ours" else options.peer_timeout for side in sides}
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for name, found in zip(names, pool.map(lambda n: compared(n, limits), names), strict=True):
+                rows[name] = found
+                said = "; ".join(f"{side}: {x['outcome']} {x.get('why', '')[:160]}" for side, x in found.items())
+                print(f"{name}: {said}", file=sys.stderr, flush=True)
     print(json.dumps(rows, indent=2) if options.json else "\n".join([*table(rows, sides), "", *summary(rows, sides)]))
     return int(any(found["ours"]["outcome"] not in ("exact", "refused") for found in rows.values()))
 
 
-def compared(name: str, sides: tuple[str, ...], timeout: float) -> dict[str, Any]:
-    """What each side makes of a network."""
-    return {side: run(name, side, timeout) for side in sides}
+def compared(name: str, limits: dict[str, float]) -> dict[str, Any]:
+    """What each side makes of a network in so many seconds."""
+    return {side: run(name, side, limit) for side, limit in limits.items()}
 
 
 def run(name: str, side: str, timeout: float) -> dict[str, Any]:
@@ -91,7 +101,12 @@ def child(name: str, side: str) -> dict[str, Any]:
     case = build(name)
     with torch.no_grad():
         case.module.eval()(*(x.clone() for x in case.example))  # the network itself has to run
-    found = ours(case) if side == "ours" else peer(case, expert=side == "expert")
+    if side == "ours":
+        found = ours(case)
+    else:
+        from coverage_peer import peer
+
+        found = peer(case, expert=side == "expert")
     return {**found, **({"remark": case.remark} if case.remark else {})}
 
 
@@ -152,86 +167,6 @@ def at_size(exact: Any, module: Any, compiled: Any, inputs: tuple[Any, ...]) -> 
                 return f"{who} does not run: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     found: tuple[bool, float] = exact(module, compiled.kept, compiled.module, inputs)
     return found
-
-
-def peer(case: Any, expert: bool) -> dict[str, Any]:
-    """Torch-pruning, as its README shows it; with what an expert would add.
-
-    What it removed is not to be had in a form that a comparison could use, so a network counts as working when it
-    still runs, at every size, and gives images of the same shape as before.
-    """
-    import torch
-    import torch_pruning
-
-    module, example = case.module.eval(), case.example
-    before = sum(p.numel() for p in module.parameters())
-    want = shapes(module, case)
-    ignored = ends(module, example) if expert else []
-    start = time.perf_counter()
-    try:
-        pruner = torch_pruning.pruner.MagnitudePruner(
-            module,
-            example,
-            importance=torch_pruning.importance.MagnitudeImportance(p=1),
-            pruning_ratio=0.5,
-            ignored_layers=ignored,
-        )
-        pruner.step()
-    except Exception as error:
-        return {
-            "outcome": "fails",
-            "why": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-        }
-    seconds = time.perf_counter() - start
-    after = sum(p.numel() for p in module.parameters())
-    try:
-        got = shapes(module, case)
-    except Exception as error:
-        why = f"the result does not run: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        return {"outcome": "broken", "why": why, "params": [before, after]}
-    with torch.no_grad():
-        torch.manual_seed(0)
-    outcome = "runs" if got == want else "broken"
-    why = "" if got == want else "the output has another shape"
-    if outcome == "runs" and after == before:
-        outcome, why = "nothing cut", "the parameters are as before"
-    return {"outcome": outcome, "why": why, "params": [before, after], "seconds": round(seconds, 2)}
-
-
-def shapes(module: Any, case: Any) -> list[list[int]]:
-    """Shapes of everything a network gives for the example and the other inputs that it takes."""
-    import torch
-    from torch.utils import _pytree as pytree
-
-    with torch.no_grad():
-        found = module(*(x.clone() for x in case.example))
-    return [list(x.shape) for x in pytree.tree_leaves(found) if isinstance(x, torch.Tensor)]
-
-
-def ends(module: Any, example: tuple[Any, ...]) -> list[Any]:
-    """Layers that make the output, or whose output a pixel shuffle takes apart: the convolutions that ran last.
-
-    By running it: the last convolution or linear layer before each `PixelShuffle`, and before the end.
-    """
-    import torch
-    from torch import nn
-
-    last: list[Any] = []
-    found: list[Any] = []
-
-    def ran(layer: Any, *_: Any) -> None:
-        if isinstance(layer, nn.PixelShuffle):
-            found.extend(last[-1:])
-        else:
-            last.append(layer)
-
-    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.PixelShuffle)
-    hooks = [part.register_forward_hook(ran) for part in module.modules() if isinstance(part, kinds)]
-    with torch.no_grad():
-        module(*(x.clone() for x in example))
-    for hook in hooks:
-        hook.remove()
-    return list(dict.fromkeys([*found, *last[-1:]]))
 
 
 def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
