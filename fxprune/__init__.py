@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fxprune.lang import Spec as Spec
     from fxprune.lang import parse as parse
     from fxprune.pipeline import Compiled as Compiled
+    from fxprune.pipeline import Pruner as Pruner
     from fxprune.pipeline import analyze as analyze
     from fxprune.pipeline import compile as compile
     from fxprune.pipeline import load as load
@@ -24,6 +25,7 @@ _HOMES = {
     "Compiled": "pipeline",
     "FxpruneError": "errors",
     "Groups": "groups",
+    "Pruner": "pipeline",
     "Spec": "lang",
     "analyze": "pipeline",
     "compile": "pipeline",
@@ -37,6 +39,7 @@ __all__ = [
     "Compiled",
     "FxpruneError",
     "Groups",
+    "Pruner",
     "Spec",
     "analyze",
     "compile",

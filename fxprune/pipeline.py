@@ -18,7 +18,7 @@ import networkx
 import torch
 from torch import fx, nn
 
-from fxprune import lang
+from fxprune import lang, schedule
 from fxprune.emit.files import Saved, save
 from fxprune.emit.load import load
 from fxprune.errors import InputError, PlanError, RewriteError
@@ -36,7 +36,7 @@ from fxprune.view.constraint import constraint_graph
 from fxprune.view.files import groups_svg
 from fxprune.view.summary import report_html
 
-__all__ = ["Analysis", "Compiled", "Training", "Watch", "analyze", "compile", "load", "plan"]
+__all__ = ["Analysis", "Compiled", "Pruner", "Training", "Watch", "analyze", "compile", "load", "plan"]
 
 Watch = Callable[[str, float], None]  # called after each stage with its name and its seconds
 
@@ -215,6 +215,22 @@ def _trained(
         title, done.plan, done.verified, native_difference=done.native_difference, seconds=clock.seconds, notes=notes
     )
     return Compiled(done.module, done.kept, report, done.plan, spec, example)
+
+
+class Pruner(schedule.Pruner):
+    """The pruning side of your own training loop; see docs/own-loop.md. Its `cut` gives a `Compiled`."""
+
+    def cut(self) -> Compiled:  # type: ignore[override]
+        """Remove what is marked, prove the result, and hand it over as a compile does.
+
+        Raises:
+            RewriteError, VerifyError: something cannot be cut exactly.
+        """
+        done = super().cut()
+        report = make_report(
+            type(self.model).__name__, done.plan, done.verified, native_difference=done.native_difference
+        )
+        return Compiled(done.module, done.kept, report, done.plan, self.program.spec, self.example)
 
 
 def _cut(
