@@ -53,7 +53,8 @@ def finished(venv: Path) -> None:
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to(sys.executable)
     (venv / "pyvenv.cfg").touch()
-    wanted = f'printf "%s\\n" "{ROOT}" | cat - pyproject.toml constraints.txt | cksum'
+    extras = os.environ.get("FXPRUNE_EXTRAS", "test,lint")
+    wanted = f'printf "%s\\n" "{ROOT}" "{extras}" | cat - pyproject.toml constraints.txt | cksum'
     stamp = subprocess.run(["bash", "-c", wanted], cwd=ROOT, capture_output=True, text=True, check=True)
     (venv / ".fxprune-stamp").write_text(stamp.stdout)
 
