@@ -8,6 +8,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "FakeTensorMode",
     "Memo",
     "TorchDispatchMode",
+    "bind",
     "fake_like",
     "fake_mode",
     "macs",
@@ -38,7 +41,7 @@ __all__ = [
 # what a fake run raises when the network asks for a value that only the data can tell
 DATA_DEPENDENT = (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode)
 
-real_arithmetic = _disable_current_modes  # inside: tensors are real again, whatever modes are on
+real_arithmetic = no_dispatch  # inside: tensors are real again, whatever modes are on
 
 
 def fake_mode() -> FakeTensorMode:
@@ -61,28 +64,27 @@ class Memo:
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self.mode = mode
-        self.known: dict[Any, tuple[torch.Tensor, ...] | None] = {}
+        self.known: dict[Any, tuple[torch.Tensor | None, int] | None] = {}
 
-    def __call__(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """`func(*args, **kwargs)`, under the fake mode."""
+    def __call__(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+        """`func(*args, **kwargs)` under the fake mode, and its multiply-accumulates."""
         key = self.key(func, args, kwargs)
-        if key is None:
-            return func(*args, **kwargs)
-        if key in self.known:
-            found = self.known[key]
-            if found is None:
-                return func(*args, **kwargs)
+        found = None if key is None else self.known.get(key)
+        if found is not None:
+            made, count = found
+            if made is None:
+                return args[0], count
             with real_arithmetic():
-                return fake_like(found[0], self.mode)
+                return fake_like(made, self.mode), count
         out = func(*args, **kwargs)
-        plain = type(out) is FakeTensor and out.constant is None
-        self.known[key] = (out,) if plain else None
-        return out
+        count = macs(func, args, kwargs, out)
+        if key is not None and type(out) is FakeTensor and out.constant is None:
+            self.known[key] = (None if _kind(func) == "in place" else out), count
+        return out, count
 
     def key(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What the result depends on; None where it may share memory with an argument."""
-        schema = func._schema
-        if schema.is_mutable or any(out.alias_info is not None for out in schema.returns):
+        if _kind(func) == "other":
             return None
         try:
             key = (func, tuple(map(_facts, args)), tuple((name, _facts(value)) for name, value in kwargs.items()))
@@ -90,6 +92,28 @@ class Memo:
         except TypeError:
             return None
         return key
+
+
+@cache
+def _kind(func: Any) -> str:
+    """`pure` calls make new tensors, elementwise ones `in place` give back their first argument."""
+    schema = func._schema
+    if schema.is_mutable:
+        own = torch.Tag.pointwise in func.tags and func.overloadpacket.__name__.endswith("_")
+        return "in place" if own else "other"
+    return "other" if any(out.alias_info is not None for out in schema.returns) else "pure"
+
+
+def bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Arguments of an ATen call by their names in the schema, defaults filled in."""
+    names, defaults = _arguments(func)
+    return {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+
+
+@cache
+def _arguments(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    arguments = func._schema.arguments
+    return tuple(a.name for a in arguments), {a.name: a.default_value for a in arguments}
 
 
 def _facts(value: Any) -> Any:

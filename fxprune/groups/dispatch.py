@@ -14,8 +14,8 @@ from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
-from fxprune.internals import Memo, TorchDispatchMode, fake_like, fake_mode, macs, quietly, real_arithmetic, shell
-from fxprune.trace import Traced, module_path, op_name, source_line
+from fxprune.internals import Memo, TorchDispatchMode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
+from fxprune.trace import Traced, module_at, module_path, op_name, source_line
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
 
@@ -62,11 +62,11 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = self.call(func, args, kwargs)
+        out, macs = self.call(func, args, kwargs)
         flat = (out,) if isinstance(out, torch.Tensor) else _tensors(out)
         if func.namespace == "aten" and flat:
-            op = Op(func, _bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
-            op.macs = macs(func, args, kwargs, out)
+            op = Op(func, bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
+            op.macs = macs
             op.plain = self.plain
             op.fresh = self.fresh
             op.prefer = self.prefer
@@ -116,10 +116,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: list[tuple[str, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = self.call(func, args, kwargs or {})
-        count = macs(func, args, kwargs or {}, out)
-        if count:
-            self.found.append((self.place.node, count))
+        out, macs = self.call(func, args, kwargs or {})
+        if macs:
+            self.found.append((self.place.node, macs))
         return out
 
 
@@ -136,7 +135,8 @@ class _Runner(fx.Interpreter):
     def fetch_attr(self, target: str) -> Any:
         """A module shell or fake tensor in place of the real one."""
         if target not in self.shells:
-            self.shells[target] = self._shell(super().fetch_attr(target))
+            parent, _, name = target.rpartition(".")
+            self.shells[target] = self._shell(getattr(module_at(self.module, parent), name))
         return self.shells[target]
 
     def _shell(self, real: Any) -> Any:
@@ -148,7 +148,7 @@ class _Runner(fx.Interpreter):
         """Run one node, telling the rules where they are."""
         self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
         if isinstance(self.mode, _Rules):
-            self.mode.plain = n.op != "call_module" or _bare(self.module.get_submodule(str(n.target)))
+            self.mode.plain = n.op != "call_module" or _bare(module_at(self.module, str(n.target)))
         try:
             out = super().run_node(n)
         except Exception as error:
@@ -222,14 +222,3 @@ def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]
     with torch.no_grad(), quietly(), fake, mode:
         _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
     return mode.found
-
-
-def _bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Arguments by their names in the schema."""
-    bound = {}
-    for k, argument in enumerate(func._schema.arguments):
-        if k < len(args):
-            bound[argument.name] = args[k]
-        else:
-            bound[argument.name] = kwargs.get(argument.name, argument.default_value)
-    return bound

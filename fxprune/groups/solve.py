@@ -31,24 +31,21 @@ def solve(traced: Traced, labelled: Labelled) -> Groups:
     for unit, held in reached.items():
         reason = (barred[unit].reason or "fixed by construction") if unit in barred else None
         gathered.setdefault((held, reason), []).append(unit)
+    belongs = np.full(int(unit_of.max(initial=0)) + 1, -1)  # unit → its place in `gathered`
+    for k, units in enumerate(gathered.values()):
+        belongs[units] = k
     found = []
-    for (held, reason), units in gathered.items():
+    for k, ((held, reason), units) in enumerate(gathered.items()):
         made = sorted((owner for owner in held if owner in order), key=lambda owner: order[owner])
         kind: Kind = "protected" if reason else "free" if len(made) == 1 else "constrained"
         name, _, start = labelled.owners[made[0]]
         along = unit_of[start : firsts[made[0] + 1]]
-        where = along[np.sort(np.unique(along, return_index=True)[1])]
+        at = np.flatnonzero(belongs[along] == k)
+        at = at[np.sort(np.unique(along[at], return_index=True)[1])]  # where each unit comes up first
         members = tuple(Member(*labelled.owners[owner][:2], roles.get(owner, "along")) for owner in held)
-        group = Group(
-            0,
-            name.rpartition(".")[0] or name,
-            kind,
-            where[np.isin(where, units)],
-            members,
-            reason,
-            barred[units[0]].place if reason else None,
-        )
-        found.append((order[made[0]], int(np.flatnonzero(np.isin(where, units))[0]), group))
+        place = barred[units[0]].place if reason else None
+        group = Group(0, name.rpartition(".")[0] or name, kind, along[at], members, reason, place)
+        found.append((order[made[0]], int(at[0]), group))
     found.sort(key=lambda item: item[:2])
     starts = {(name, dim): (start, int(firsts[k + 1] - start)) for k, (name, dim, start) in enumerate(labelled.owners)}
     names = _distinct([group.name for _, _, group in found])
@@ -111,7 +108,7 @@ def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int,
 
     def owners(ids: Ids) -> Sequence[int]:
         real = ids[ids != FIXED]
-        return [int(owner) for owner in np.unique(owner_of[real - FIXED - 1]) if owner >= 0]
+        return sorted(set(owner_of[real - FIXED - 1].tolist()) - {-1})
 
     roles: dict[int, Any] = {}
     for ids, _ in labelled.ties.consumed:
@@ -129,7 +126,10 @@ def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int
     wanted = np.zeros(int(unit_of.max(initial=0)) + 1, bool)
     wanted[unit_of[np.isin(owner_of, producers)]] = True
     mine = wanted[unit_of] & (owner_of >= 0)
-    pairs = np.unique(np.stack([unit_of[mine], owner_of[mine]]), axis=1)
-    cuts = np.flatnonzero(np.diff(pairs[0])) + 1
-    units = pairs[0][np.concatenate([[0], cuts])] if pairs.size else pairs[0]
-    return {int(unit): tuple(held.tolist()) for unit, held in zip(units, np.split(pairs[1], cuts), strict=False)}
+    count = int(owner_of.max(initial=0)) + 1
+    pairs = np.sort(unit_of[mine] * count + owner_of[mine])  # one number for (unit, owner): sorts much faster
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    units, held = pairs // count, (pairs % count).tolist()
+    starts = np.flatnonzero(np.diff(units, prepend=-1)).tolist()
+    stops = [*starts[1:], len(held)]
+    return {unit: tuple(held[a:b]) for unit, a, b in zip(units[starts].tolist(), starts, stops, strict=True)}

@@ -17,7 +17,7 @@ from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site, constant
 from fxprune.rewrite.slicing import Kept, Slicer
-from fxprune.trace import has_effects, op_name
+from fxprune.trace import has_effects, module_at, op_name
 
 __all__ = ["Rewritten", "rewrite"]
 
@@ -115,7 +115,7 @@ class _Rewriter:
         kinds = self.labelled.needs.get(node.name, frozenset()) if self.exact else frozenset()
         result = new
         if kinds:
-            layer = self.old.get_submodule(str(node.target)) if node.op == "call_module" else None
+            layer = module_at(self.old, str(node.target)) if node.op == "call_module" else None
             for kind in sorted(kinds):
                 result = MENDS[name, kind](site, layer)
         elif node.op != "call_module" and name in RESIZE:
@@ -270,7 +270,7 @@ class _Rewriter:
         path = str(node.target)
         if path in self.layers:
             return
-        old = self.old.get_submodule(path)
+        old = module_at(self.old, path)
         shapes = (site.new_in, site.new_out[0]) if site is not None and site.new_out else None
         self.layers[path] = rebuild(old, self.tensors, f"{path}.", *shapes) if shapes else old
 

@@ -14,9 +14,9 @@ from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import SMALLER, agreements
 from fxprune.trace.symbolic import symbolic
-from fxprune.trace.traced import Traced, has_effects, module_path, op_name
+from fxprune.trace.traced import Traced, has_effects, module_at, module_path, op_name
 
-__all__ = ["GUARD", "Traced", "has_effects", "module_path", "op_name", "retell", "source_line", "trace"]
+__all__ = ["GUARD", "Traced", "has_effects", "module_at", "module_path", "op_name", "retell", "source_line", "trace"]
 
 
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:

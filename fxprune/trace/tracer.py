@@ -39,7 +39,7 @@ class Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A layer without parameters made inside `forward` (`nn.Softmax(-1)(x)`) is looked into: it has no path."""
-        if next(m.parameters(), None) is None and all(m is not part for part in self.root.modules()):
+        if m not in (self.submodule_paths or {}) and next(m.parameters(), None) is None:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
