@@ -90,8 +90,10 @@ def _nameable(paths: Iterable[str]) -> None:
     """Names end up in generated source: one that could break out of it is refused.
 
     Raises:
-        TraceError: a module's name holds a quote, a backslash or a line break.
+        TraceError: a module's name holds a double quote, a backslash or a line break.
     """
-    bad = next((path for path in paths if set(path) & set("\"'\\\n\r")), None)
+    bad = next((path for path in paths if set(path) & set('"\\\n\r')), None)
     if bad is not None:
-        raise TraceError(f"a module is called {bad!r}", hint="rename it without quotes, backslashes and line breaks")
+        raise TraceError(
+            f"a module is called {bad!r}", hint="rename it without double quotes, backslashes and line breaks"
+        )
