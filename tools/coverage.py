@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -36,7 +37,7 @@ def main() -> int:
         description=(__doc__ or "").partition("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="networks whose name has this in it"
+        "--only", action="append", default=[], metavar="NAME", help="networks whose name this pattern finds"
     )
     parser.add_argument("--no-peer", action="store_true", help="leave torch-pruning out")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each run; default: %(default)g")
@@ -59,9 +60,9 @@ def main() -> int:
     else:
         from coverage_networks import NAMES
 
-        names = [name for name in NAMES if not options.only or any(part in name for part in options.only)]
+        names = [name for name in NAMES if not options.only or any(re.search(part, name) for part in options.only)]
         if not names:
-            parser.error(f"no network has {' or '.join(options.only)} in its name")
+            parser.error(f"no network's name has {' or '.join(options.only)}")
         limits = {side: options.timeout if side == "ours" else options.peer_timeout for side in sides}
         with ThreadPoolExecutor(options.jobs) as pool:
             for name, found in zip(names, pool.map(lambda n: compared(n, limits), names), strict=True):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fxprune import zoo
+from fxprune.models.example import guess_channels
 from fxprune.models.spandrel import Size, library, recognised, sizes_for
 
 __all__ = ["NAMES", "Case", "build"]
@@ -146,7 +147,7 @@ def build(name: str) -> Case:
     family, _, which = name.partition(":")
     if family == "zoo":
         module = awake(zoo.build(which, **ZOO[which]))
-        channels = 6 if which == "nafssr" else 1 if which in ("srcnn", "fsrcnn", "fsrcnn_small") else 3
+        channels = 6 if which == "nafssr" else guess_channels(module)  # two views, one upon the other
         return case(module, channels, *sizes_for())
     library()
     architecture, _, title = which.partition(".")
@@ -156,15 +157,10 @@ def build(name: str) -> Case:
     try:
         known = recognised(module.state_dict(), which)
     except Exception as error:
-        return case(module, 3, *own_sizes(which), remark=f"not from a checkpoint: {type(error).__name__}: {error}")
+        return case(module, 3, *sizes_for(16, 16), remark=f"not from a checkpoint: {type(error).__name__}: {error}")
     if known is None:
-        return case(module, 3, *own_sizes(which), remark="not from a checkpoint: spandrel does not know it")
+        return case(module, 3, *sizes_for(16, 16), remark="not from a checkpoint: spandrel does not know it")
     return case(known.module, known.channels, known.example, known.sizes)
-
-
-def own_sizes(which: str) -> tuple[Size, tuple[Size, ...]]:
-    """Sizes for an architecture that spandrel does not recognise by its weights."""
-    return sizes_for(16, 16)
 
 
 def case(module: nn.Module, channels: int, example: Size, others: tuple[Size, ...], remark: str = "") -> Case:
