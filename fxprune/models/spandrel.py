@@ -53,9 +53,9 @@ def load_checkpoint(path: Path) -> Known:
             network that fills holes rather than takes an image alone.
     """
     held = read_checkpoint(path)
-    spandrel = library(str(path))
     if not isinstance(held, Mapping):
         raise ModelError(f"{path} holds no weights by name, but {type(held).__name__}")
+    spandrel = library(str(path))
     failed: ModelError | None = None
     for state in readings(spandrel, held):
         try:
