@@ -30,7 +30,7 @@ SECTIONS = {
     "The trace": ("trace/",),
     "The plan": ("plan/", "pipeline.py"),
     "Training": ("schedule/", "train/"),
-    "Pictures and pages": ("view/", "cli.py"),
+    "Pictures and pages": ("view/", "cli/"),
     "Output": ("emit/load.py", "emit/places.py", "emit/writer.py", "emit/files.py"),
     "Proof and source": ("rewrite/", "emit/"),
 }
