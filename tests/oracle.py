@@ -39,7 +39,22 @@ def masked(original: nn.Module, kept: Kept) -> nn.Module:
             for dim, indices in dims.items():
                 gone = sorted(set(range(tensor.shape[dim])) - set(indices))
                 tensor[(slice(None),) * dim + (gone,)] = 0
+            _zeroed_anew(net, name, dims)
     return net
+
+
+def _zeroed_anew(net: nn.Module, name: str, dims: Mapping[int, Sequence[int]]) -> None:
+    """Zero the same slices right before each run of their layer: some networks merge their weights in forward."""
+    path, _, own = name.rpartition(".")
+
+    def zero(layer: nn.Module, given: object) -> None:
+        tensor = getattr(layer, own)
+        for dim, indices in dims.items():
+            gone = sorted(set(range(tensor.shape[dim])) - set(indices))
+            tensor.data[(slice(None),) * dim + (gone,)] = 0
+
+    if isinstance(_fetch(net, name), nn.Parameter):
+        net.get_submodule(path).register_forward_pre_hook(zero)
 
 
 def _fetch(net: Any, name: str) -> torch.Tensor:

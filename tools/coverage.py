@@ -117,6 +117,7 @@ def ours(case: Any) -> dict[str, Any]:
     from fxprune.errors import FxpruneError, RewriteError
     from tests.oracle import exact
 
+    before = everything_in(case.module)
     start = time.perf_counter()
     try:
         compiled = fxprune.compile("cut filters 50% by random(seed=1)", case.module, case.example)
@@ -124,6 +125,8 @@ def ours(case: Any) -> dict[str, Any]:
         kind = "wrong" if isinstance(error, RewriteError) else "refused"
         return {"outcome": kind, "why": f"{type(error).__name__}: {error.diagnostics[0].message}"}
     seconds = time.perf_counter() - start
+    if changed := sorted(name for name, held in everything_in(case.module).items() if not same(held, before.get(name))):
+        return {"outcome": "wrong", "why": f"the model given was changed: {', '.join(changed[:4])}"}
     report = compiled.report
     apart, wrong, refused = [], [], []
     for inputs in case.others:
@@ -154,6 +157,27 @@ def ours(case: Any) -> dict[str, Any]:
         "notes": list(report.notes),
         "protected": Counter(str(row.why) for row in report.protected),
     }
+
+
+def everything_in(module: Any) -> dict[str, Any]:
+    """Each attribute of each part of a network by name; tensors with a copy of their values."""
+    import torch
+
+    found: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        for home in (vars(part), part._parameters, part._buffers):
+            for name, value in home.items():
+                copied = value.detach().clone() if isinstance(value, torch.Tensor) else None
+                found[f"{path}.{name}".lstrip(".")] = (value, copied)
+    return found
+
+
+def same(now: tuple[Any, Any], before: tuple[Any, Any] | None) -> bool:
+    """Is it the same object, with the same values if it is a tensor?"""
+    import torch
+
+    kept = before is not None and now[0] is before[0]
+    return kept and (now[1] is None or torch.equal(now[1].nan_to_num(), before[1].nan_to_num()))  # type: ignore[index]
 
 
 def at_size(exact: Any, module: Any, compiled: Any, inputs: tuple[Any, ...]) -> tuple[bool, float] | str:

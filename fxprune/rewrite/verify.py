@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from fxprune.errors import InputError, VerifyError
 from fxprune.groups.dispatch import Value
 from fxprune.rewrite.rewrite import Rewritten
-from fxprune.trace import GUARD, module_path, op_name
+from fxprune.trace import GUARD, Traced, module_path, op_name
 
 __all__ = ["TOLERANCE", "Check", "Verified", "verify"]
 
@@ -77,7 +77,7 @@ def verify(
         if len(checks) == enough:
             break
         try:
-            with torch.no_grad(), _same_draws():
+            with torch.no_grad(), _same_draws(), _held(traced, state):
                 want = functional_call(traced.module, state, _clone(given))
         except (
             Exception,
@@ -135,7 +135,7 @@ def _compare(
         difference = relative(want, got)
         if not difference <= tolerance:
             traced = rewritten.slicer.groups.traced
-            with _same_draws():
+            with _same_draws(), _held(traced, state):
                 again = functional_call(traced.module, state, _clone(given))
             if relative(want, again) > tolerance:
                 raise InputError(
@@ -271,6 +271,32 @@ def _same_draws() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@contextmanager
+def _held(traced: Traced, state: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Inside, parameters that the network's own forward overwrites are masked again when their layer runs."""
+    hooks = []
+    for name in traced.merged:
+        path, _, own = name.rpartition(".")
+        if name in state:
+            hooks.append(traced.module.get_submodule(path).register_forward_pre_hook(_Restored(own, state[name])))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Restored:
+    """A hook that puts a parameter's value back before its layer runs."""
+
+    def __init__(self, name: str, value: torch.Tensor) -> None:
+        self.name = name
+        self.value = value.clone()
+
+    def __call__(self, layer: nn.Module, given: tuple[Any, ...]) -> None:
+        getattr(layer, self.name).data = self.value.clone()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxprune.errors import TraceError
@@ -12,7 +13,7 @@ from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
-from fxprune.trace.faithful import SMALLER, agreements
+from fxprune.trace.faithful import SMALLER, Outputs, agreements
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, module_at, module_path, op_name
 
@@ -37,13 +38,45 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     copy = share(module).eval()
     folded = fold(copy)
     notes = [f"folded into plain weights: {', '.join(folded)}"] if folded else []
-    rung, graph, told = _climb(copy, example)
+    outputs = Outputs(share(copy, own=True), example)
+    merged = () if _on_meta(copy) else _written(outputs)
+    if merged:
+        copy = _updated(copy, outputs.module, merged)
+        more = f" and {len(merged) - 1} more" if len(merged) > 1 else ""
+        notes.append(f"its forward computes weights from others; merged first: {merged[0]}{more}")
+    rung, graph, told = _climb(copy, outputs)
     _by_position(graph.graph)
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
         graph.delete_all_unused_submodules()
         graph.recompile()
-    return Traced(graph, copy, tuple(example), rung, module.training, modes, tuple(dict.fromkeys((*notes, *told))))
+    told = tuple(dict.fromkeys((*notes, *told)))
+    return Traced(graph, copy, tuple(example), rung, module.training, modes, merged, told)
+
+
+def _written(outputs: Outputs) -> tuple[str, ...]:
+    """Names of the parameters that a forward overwrites, found by one; `outputs` is of a copy with its own."""
+    before = {name: (_state(p), p.detach().clone()) for name, p in outputs.module.named_parameters()}
+    next((known for scale in SMALLER if (known := outputs.at(scale)) is not None), None)
+    after = dict(outputs.module.named_parameters())
+    return tuple(name for name, (state, value) in before.items() if not _untouched(state, value, after.get(name)))
+
+
+def _state(tensor: torch.Tensor) -> tuple[int, int]:
+    """What changes when other memory is put in a tensor's place, or its own is written to."""
+    return tensor.data_ptr(), tensor._version
+
+
+def _untouched(state: tuple[int, int], value: torch.Tensor, now: torch.Tensor | None) -> bool:
+    return now is not None and _state(now) == state and torch.equal(value.nan_to_num(), now.detach().nan_to_num())
+
+
+def _updated(copy: nn.Module, after: nn.Module, names: Iterable[str]) -> nn.Module:
+    """A copy with its own parameters, of which these are as a forward left them."""
+    made = share(copy, own=True)
+    for name in names:
+        made.get_parameter(name).data = after.get_parameter(name).data
+    return made
 
 
 Rung = Callable[[nn.Module, tuple[Any, ...]], tuple[fx.GraphModule, tuple[str, ...]]]
@@ -55,7 +88,7 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
 )
 
 
-def _climb(copy: nn.Module, example: tuple[Any, ...]) -> tuple[str, fx.GraphModule, tuple[str, ...]]:
+def _climb(copy: nn.Module, outputs: Outputs) -> tuple[str, fx.GraphModule, tuple[str, ...]]:
     """The first rung whose graph agrees with the module: its name, the graph, and what was specialised.
 
     If none does, the second rung's error is told: it names the line.
@@ -63,11 +96,11 @@ def _climb(copy: nn.Module, example: tuple[Any, ...]) -> tuple[str, fx.GraphModu
     stopped: list[TraceError] = []
     for name, rung in _RUNGS:
         try:
-            graph, told = rung(share(copy), example)
+            graph, told = rung(share(copy), outputs.example)
         except TraceError as error:
             stopped.append(error)
             continue
-        if _on_meta(copy) or agreements(copy, graph, example, SMALLER, enough=1) is not None:
+        if _on_meta(copy) or agreements(outputs, graph, SMALLER, enough=1) is not None:
             return name, graph, told
         stopped.append(TraceError("the traced network computes something else than the model"))
     raise stopped[1]

@@ -15,31 +15,37 @@ from fxprune.errors import TraceError
 __all__ = ["fold", "share"]
 
 
-_PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+_PLAIN = frozenset([bool, int, float, str, bytes, type(None), torch.dtype, torch.device, torch.Size])
+_EMPTY = frozenset([dict, OrderedDict, set, list])
 
 
-def share(module: nn.Module) -> nn.Module:
+def share(module: nn.Module, own: bool = False) -> nn.Module:
     """A copy that shares the parameters with the original and nothing else: nothing leaks back.
 
     As `copy.deepcopy`, but quick: modules and their empty hook tables are made anew without asking each of them.
     A model that does something of its own on `train()` or `eval()`, such as merging kernels, may write to its
     parameters: its copy has its own.
 
+    Args:
+        own: the copy has its own parameters.
+
     Raises:
         TraceError: the module holds something that cannot be copied.
     """
     parts = list(module.modules())
     memo: dict[int, Any] = {id(part): part.__class__.__new__(part.__class__) for part in parts}
-    merges = any(type(p).train is not nn.Module.train or type(p).eval is not nn.Module.eval for p in parts)
+    own |= any(type(p).train is not nn.Module.train or type(p).eval is not nn.Module.eval for p in parts)
     for part in parts:
         for held in (part._parameters, part._buffers, part.__dict__):
             for value in held.values():
-                if isinstance(value, torch.Tensor) and id(value) not in memo:
-                    own = merges or not isinstance(value, nn.Parameter)
-                    memo[id(value)] = _own(value) if own else value
+                if type(value) not in _PLAIN and isinstance(value, torch.Tensor) and id(value) not in memo:
+                    memo[id(value)] = _own(value) if own or not isinstance(value, nn.Parameter) else value
     try:
         for part in parts:
-            memo[id(part)].__dict__ = {name: _copied(value, memo) for name, value in part.__dict__.items()}
+            made = memo[id(part)].__dict__  # written to directly: `nn.Module` would look at each value thrice
+            for name, value in part.__dict__.items():
+                kind = type(value)
+                made[name] = value if kind in _PLAIN else _copied(value, kind, memo)
         for part in parts:
             if isinstance(part, fx.GraphModule):  # each has a class of its own, on which its forward is put
                 memo[id(part)].recompile()
@@ -48,8 +54,8 @@ def share(module: nn.Module) -> nn.Module:
             f"the model cannot be copied: {error}",
             hint="keep tensors in parameters or buffers, and open files or locks out of the module",
         ) from None
-    made: nn.Module = memo[id(module)]
-    return made
+    copied: nn.Module = memo[id(module)]
+    return copied
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:
@@ -57,15 +63,15 @@ def _own(tensor: torch.Tensor) -> torch.Tensor:
     return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 
-def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    if isinstance(value, _PLAIN):
+def _copied(value: Any, kind: type, memo: dict[int, Any]) -> Any:
+    if kind in _EMPTY and not value:
+        return kind()
+    if kind is dict and all(type(v) in _PLAIN or id(v) in memo for v in value.values()):
+        return {name: memo.get(id(v), v) for name, v in value.items()}
+    if kind is tuple and all(type(v) in _PLAIN for v in value):
         return value
     if isinstance(value, torch.Tensor):
         return memo.get(id(value), value)
-    if type(value) in (dict, OrderedDict, set, list) and not value:
-        return type(value)()
-    if type(value) is dict and all(isinstance(v, (nn.Module, torch.Tensor, *_PLAIN)) for v in value.values()):
-        return {name: memo.get(id(v), v) for name, v in value.items()}
     return copy.deepcopy(value, memo)
 
 

@@ -13,7 +13,7 @@ from fxprune.errors import TraceError
 from fxprune.internals import quietly
 from fxprune.trace.blame import retell
 from fxprune.trace.concrete import GUARD
-from fxprune.trace.faithful import LARGER, agreements
+from fxprune.trace.faithful import LARGER, Outputs, agreements
 
 __all__ = ["exported"]
 
@@ -34,7 +34,7 @@ def exported(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
         raise retell(error) from None
     inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
     fixed = {n: _fixed_dimensions(n.meta.get("val")) for n in inputs}
-    if not agreements(module, graph, example, LARGER, enough=3, narrower=False):
+    if not agreements(Outputs(module, example), graph, LARGER, enough=3, narrower=False):
         fixed = {n: list(range(x.dim())) for n, x in zip(inputs, example, strict=False) if isinstance(x, torch.Tensor)}
     _guard(graph, fixed, example)
     told = [f"{n.name} is {'x'.join(map(str, x.shape))}" for n, x in zip(inputs, example, strict=False) if fixed.get(n)]

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["LARGER", "SMALLER", "agreements"]
+__all__ = ["LARGER", "SMALLER", "Outputs", "agreements"]
 
 Scale = tuple[Fraction | int, Fraction | int]  # of height and of width
 
@@ -18,33 +18,47 @@ SMALLER: tuple[Scale, ...] = ((Fraction(1, 4), Fraction(1, 4)), (Fraction(1, 2),
 LARGER: tuple[Scale, ...] = ((1, 2), (2, 1), (2, 3))
 
 
+class Outputs:
+    """What a module gives for its example scaled in height and width; it is run once at each size."""
+
+    def __init__(self, module: nn.Module, example: tuple[Any, ...]) -> None:
+        self.module = module
+        self.example = example
+        self.known: dict[Scale, tuple[tuple[Any, ...], Any] | None] = {}
+
+    def at(self, scale: Scale) -> tuple[tuple[Any, ...], Any] | None:
+        """Inputs of that size, and what the module gives for them; None if it does not run there."""
+        if scale not in self.known:
+            inputs = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
+            try:
+                self.known[scale] = inputs, _run(self.module.forward, inputs)
+            except Exception:  # the model's own code
+                self.known[scale] = None
+        return self.known[scale]
+
+
 def agreements(
-    module: nn.Module,
-    graph: fx.GraphModule,
-    example: tuple[Any, ...],
-    scales: Iterable[Scale],
-    enough: int,
-    narrower: bool = True,
+    outputs: Outputs, graph: fx.GraphModule, scales: Iterable[Scale], enough: int, narrower: bool = True
 ) -> int | None:
-    """At how many sizes module and graph were run and gave the same; None if they do not agree.
+    """At how many sizes module and graph gave the same; None if they do not agree.
 
     Sizes that the module itself refuses, or that a guard of the graph does, are passed over.
 
     Args:
+        outputs: of the module.
         scales: of the example's height and width, in the order to try.
         enough: stop after so many.
         narrower: pass over sizes at which only the graph fails, as long as they agree at one; a graph that gives
             something else is wrong, one that fails is only for fewer sizes.
     """
     agreed = failed = 0
-    for high, wide in scales:
+    for scale in scales:
         if agreed == enough:
             break
-        inputs = tuple(_scaled(x, high, wide) for x in example)
-        try:
-            want = _run(module.forward, inputs)
-        except Exception:  # the model's own code does not run at this size
+        known = outputs.at(scale)
+        if known is None:
             continue
+        inputs, want = known
         try:
             got = _run(graph.forward, inputs)
         except AssertionError:  # a guard: the graph itself says it is for other sizes

@@ -21,6 +21,7 @@ class Traced:
     rung: str  # how it was traced: "symbolic", ...
     training: bool  # the mode the module was in, for each module the graph keeps
     modes: dict[str, bool] = field(default_factory=dict)  # module path → training
+    merged: tuple[str, ...] = ()  # parameters that `forward` computes from others and overwrites each time it runs
     notes: tuple[str, ...] = ()  # what was specialised or folded, in the user's words
 
     def named(self) -> frozenset[str]:

@@ -246,3 +246,45 @@ class TestErrors:
         net.generator = (k for k in range(3))  # type: ignore[assignment]
         with pytest.raises(TraceError, match="cannot be copied"):
             fxprune.analyze(net, torch.rand(IMAGE))
+
+
+class Merging(nn.Module):
+    """A convolution and a 1 x 1 beside it that in eval mode are merged anew each time into one more convolution."""
+
+    def __init__(self, c: int, out: int, in_place: bool) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(c, out, 3, padding=1), nn.Conv2d(c, out, 1)
+        self.merged = nn.Conv2d(c, out, 3, padding=1)
+        self.in_place = in_place
+
+    def forward(self, x: Any) -> Any:
+        if self.training:
+            return self.wide(x) + self.narrow(x)
+        weight = self.wide.weight.data + nn.functional.pad(self.narrow.weight.data, [1, 1, 1, 1])
+        if self.in_place:
+            with torch.no_grad():
+                self.merged.weight.copy_(weight)
+                self.merged.bias.copy_(self.wide.bias + self.narrow.bias)
+        else:
+            self.merged.weight.data = weight
+            self.merged.bias.data = self.wide.bias.data + self.narrow.bias.data
+        return self.merged(x)
+
+
+class TestMergingInForward:
+    @pytest.mark.parametrize("in_place", [False, True])
+    @pytest.mark.parametrize("fresh", [False, True])
+    def test_merged_first(self, in_place: bool, fresh: bool) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(Merging(3, 8, in_place), nn.ReLU(), Merging(8, 8, in_place), nn.Conv2d(8, 3, 1)).eval()
+        if not fresh:
+            net(torch.rand(IMAGE))
+        held = {name: (p, p.detach().clone()) for name, p in net.named_parameters()}
+        compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
+        for name, p in net.named_parameters():
+            assert p is held[name][0]
+            assert torch.equal(p, held[name][1]), name
+        assert compiled.kept["0.merged.weight"][0] == compiled.kept["2.merged.weight"][1]
+        assert {group.kind for group in compiled.report.groups} == {"free", "protected"}
+        assert any("merged first: 0.merged.weight and 3 more" in note for note in compiled.report.notes)
+        assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
