@@ -123,7 +123,10 @@ class Amounts:
             meant = nearest(metric.replace(" ", "_"), METRICS) if metric else None
             hint = f"did you mean `{meant}`?" if meant else "until params <= 700K, until macs <= 40.6G at 1280x720"
             first = until.metric[0] if until.metric else until.limit
-            self.wrong(f"`{metric or shown(until.limit)}` is not a budget", first, hint)
+            if not metric and getattr(first, "text", "") in METRICS:
+                self.wrong("`until` needs a metric, `<=` and a limit", until, hint)
+            else:
+                self.wrong(f"`{metric or shown(until.limit)}` is not a budget", first, hint)
             return None
         if not self.compares(until, AT_MOST, "<="):
             return None

@@ -194,13 +194,9 @@ FORESEEN = (
         "until params <= 700K, until macs <= 40.6G at 1280x720",
         """
         cut until
-        cut until params
         cut until params 700K
         cut until params <=
-        cut until params, by l1
-        cut until params by
         cut until <= 700K
-        cut until params at 1x2
         cut until params: 700K
         cut until params = = 3
         """,

@@ -144,6 +144,8 @@ class _Gatherer:
             self.amount(item)
 
     def amount(self, item: tree.Item) -> None:
+        if isinstance(self.out.amount, tree.Until) and not self.out.amount.metric:
+            return  # no budget, which is told when it is read: `until params 700K` lacks its sign
         if self.out.amount is not None:
             first = shown(self.out.amount)
             self.wrong(
