@@ -2,23 +2,23 @@
 
     python tools/reproduce_table1.py OUT --train DIR --test DIR [--scale 0.01] [--blocks 8] [--width 32] [--seeds 3]
 
-The specs are those of specs/, whose steps `--scale` shortens: 1 is the papers' schedule. All methods get as many steps
-after the dense network: what SRP and ASSL spend on pruning, L1 spends on finetuning, and scratch, which has no dense
-network to begin with, gets the dense one's steps too. Every run leaves a checkpoint and, when it is done, a line in
-OUT/results.jsonl: the same command goes on where it was stopped.
+The specs are those of specs/, whose steps `--scale` shortens: 1 is the papers' schedule. What is scaled with it is in
+`Schedule`. All methods get as many steps after the dense network: what SRP and ASSL spend on pruning, L1 spends on
+finetuning, and scratch, which has no dense network to begin with, gets the dense one's steps too. Every run leaves a
+checkpoint and, when it is done, a line in OUT/results.jsonl: the same command goes on where it was stopped. Several
+processes may share OUT, each with a `--seed` of its own; `--table` prints what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,7 +37,9 @@ PAPERS = {  # Set5 x2 of EDSR-baseline; the dense network: 37.99
     "assl": {"10%": 37.94, "30%": 37.91, "50%": 37.82, "70%": 37.70, "90%": 37.23},
 }
 DENSE, FINETUNE = 300_000, 1_000_000  # steps at scale 1
-PRUNING = 100_020 + 43_150  # steps of SRP before the cut
+SHRINK, HOLD, ALIGN = 100_020, 43_150, 17_260
+GROWTHS = 5_001  # of the penalty, to 0.5
+HALVINGS = 5  # of the learning rate while finetuning
 
 
 def main() -> int:
@@ -45,9 +47,9 @@ def main() -> int:
     arguments = read_arguments()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        for seed in range(arguments.seeds):
+        for seed in () if arguments.table else seeds(arguments):
             dense = dense_network(arguments, seed)
-            for r in arguments.ratios.split(","):
+            for r in reversed(arguments.ratios.split(",")):
                 for method in METHODS:
                     pruned(arguments, dense, method, r, seed)
     except StoppedError as stopped:
@@ -68,22 +70,90 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=0.01, help="share of the papers' steps; default 0.01")
     parser.add_argument("--ratios", default="50%,90%", help="what is removed; default 50%%,90%%")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rate", type=float, help="learning rate; default: the papers', larger for short schedules")
+    parser.add_argument("--finetune", type=float, help="share of the papers' finetuning; default: that of --scale")
+    parser.add_argument("--seed", type=int, help="this seed alone, beside other processes for the others")
+    parser.add_argument("--table", action="store_true", help="train nothing, print the table")
     for name, default in (("blocks", 8), ("width", 32), ("patch", 32), ("batch", 16), ("seeds", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
+
+
+def seeds(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """What this process runs."""
+    return (arguments.seed,) if arguments.seed is not None else tuple(range(arguments.seeds))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The papers' schedule at `scale` of its length, pruning as much.
+
+    Adam moves a weight by about its rate in a step, and the penalty's pull adds up to sum(alpha * rate). So the rate
+    grows as 1/sqrt(scale), up to ten times, and the ceiling of alpha by as much as keeps that sum. At equal sums the
+    noise that remains on a marked weight, sqrt(rate/alpha), stays as it was too.
+    """
+
+    scale: float
+    finetune: float  # share of finetuning's steps
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of SRP, and of all finetuning; 1e-4 at full length."""
+        return 1e-4 * min(10.0, float(self.scale**-0.5))
+
+    @property
+    def ceiling(self) -> float:
+        """What alpha grows to; 0.5 at full length."""
+        return 0.5 * (1e-4 / self.rate) / self.scale
+
+    @property
+    def growths(self) -> int:
+        """How often alpha grows: as often as in the papers, where there are steps enough."""
+        return min(GROWTHS, self.steps(SHRINK))
+
+    def steps(self, full: int) -> int:
+        """Steps of a phase that has `full` at full length."""
+        return max(1, round(full * self.scale))
+
+    @property
+    def pruning(self) -> int:
+        """Steps of SRP before the cut."""
+        return self.steps(SHRINK) // self.growths * self.growths + self.steps(HOLD)
+
+    def variables(self, method: str) -> dict[str, str]:
+        """The variables of a method's spec."""
+        extra = {"l1": self.pruning, "scratch": self.pruning + self.steps(DENSE)}.get(method, 0)
+        after = max(HALVINGS, round(FINETUNE * self.finetune)) + extra
+        ceiling = round(self.ceiling, 6)
+        delta = ceiling / max(1, self.growths - 1) * (1 - 1e-6)  # a hair less, so that rounding costs no growth
+        return {
+            "delta": f"{delta:.9g}",
+            "ceiling": f"{ceiling:g}",
+            "every": str(self.steps(SHRINK) // self.growths),
+            "steady": str(self.steps(HOLD)),
+            "ssa": str(self.steps(ALIGN)),
+            "after": str(after),
+            "halving": str(-(-after // HALVINGS)),
+            "rate": f"{self.rate * (2 if method == 'assl' else 1):g}",
+            "tune": f"{self.rate:g}",
+        }
+
+
+def schedule(arguments: argparse.Namespace) -> Schedule:
+    """That of the command line."""
+    return Schedule(arguments.scale, arguments.finetune or arguments.scale)
 
 
 def dense_network(arguments: argparse.Namespace, seed: int) -> nn.Module:
     """The network that pruning starts from, trained."""
     torch.manual_seed(seed)
     model = zoo.build("edsr", blocks=arguments.blocks, width=arguments.width, scale=2)
-    steps = max(1, round(DENSE * arguments.scale))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker
+    rate, steps = schedule(arguments).rate, schedule(arguments).steps(DENSE)
     spec = with_seed(
         parse(
             f'data train "{arguments.train}" validate "{arguments.test}"'
             f" {{ patch {arguments.patch}, batch {arguments.batch} }}\n"
-            f"train {steps} steps {{ lr {rate(arguments):g}, cosine to {rate(arguments) / 100:g} }}\n"
+            f"train {steps} steps {{ lr {rate:g}, cosine to {rate / 100:g} }}\n"
         ),
         seed,
     )
@@ -107,33 +177,14 @@ def pruned(arguments: argparse.Namespace, dense: nn.Module, method: str, r: str,
 
 
 def variables(arguments: argparse.Namespace, method: str) -> dict[str, str]:
-    """The published schedule, shortened."""
-    scale = arguments.scale
-    growth = min(Fraction(1, 20), Fraction(1, 10_000) / Fraction(scale).limit_denominator(10**6))
-    growths = math.floor(Fraction(1, 2) / growth) + 1
-    every = max(1, round(100_020 * scale / growths))
-    aligning = max(1, round(17_260 * scale))
-    steady = max(1, round(43_150 * scale))
-    after = max(1, round(FINETUNE * scale))
-    extra = {"l1": PRUNING * scale, "scratch": (PRUNING + DENSE) * scale}.get(method, 0)
+    """All variables of a method's spec."""
     return {
-        "delta": f"{float(growth):g}",
-        "every": str(every),
-        "steady": str(steady),
-        "ssa": str(aligning),
-        "after": str(after + round(extra)),
-        "rate": f"{rate(arguments) * (2 if method == 'assl' else 1):g}",
-        "tune": f"{rate(arguments):g}",
+        **schedule(arguments).variables(method),
         "pictures": f'"{arguments.train}"',
         "tests": f'"{arguments.test}"',
         "patch": str(arguments.patch),
         "batch": str(arguments.batch),
     }
-
-
-def rate(arguments: argparse.Namespace) -> float:
-    """1e-4, and up to ten times that where there are fewer steps: Adam moves a weight by no more than that in each."""
-    return float(arguments.rate or 1e-4 * min(10.0, arguments.scale**-0.5))
 
 
 def with_seed(spec: Spec, seed: int) -> Spec:
@@ -162,7 +213,8 @@ def note(arguments: argparse.Namespace, method: str, r: str, seed: int, done: Tr
     """Write a result down."""
     validations = [event for event in done.history if event.kind == "validate"]
     cut = next((event.step for event in done.history if event.kind == "cut"), None)
-    around = [event.data["psnr"] for event in validations if event.step == cut]
+    around = [scores_of(event) for event in validations if event.step == cut]
+    shrunk = next((e for e in reversed(done.history) if e.kind == "step" and "marked_norm" in e.data), None)
     name = f"dense-{seed}" if method == "dense" else f"{method}-{r.removesuffix('%')}-{seed}"
     line = {
         "run": name,
@@ -171,39 +223,62 @@ def note(arguments: argparse.Namespace, method: str, r: str, seed: int, done: Tr
         "seed": seed,
         "steps": done.steps,
         "params": sum(p.numel() for p in done.module.parameters()),
-        "psnr": {one: scores["psnr"] for one, scores in validations[-1].data["sets"].items()},
+        "psnr": scores_of(validations[-1]),
         "around_cut": around[-2:],
+        "norms": None if shrunk is None else [shrunk.data["kept_norm"], shrunk.data["marked_norm"]],
     }
     with (arguments.out / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def results(arguments: argparse.Namespace) -> list[dict[str, object]]:
+def scores_of(validation: Event) -> dict[str, float]:
+    """PSNR-Y by test set."""
+    return {one: scores["psnr"] for one, scores in validation.data["sets"].items()}
+
+
+def results(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """What is done."""
     path = arguments.out / "results.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def table(arguments: argparse.Namespace) -> Iterator[str]:
-    """Mean and spread over the seeds; PSNR before and after the cut; the papers' figure for EDSR-baseline."""
+    """As Markdown: mean and spread over the seeds; Set5 before and after the cut; norms there; the papers' Set5."""
     lines = results(arguments)
-    sets = sorted({one for line in lines for one in line["psnr"]})  # type: ignore[attr-defined]
-    yield f"EDSR {arguments.blocks} x {arguments.width}, x2, scale {arguments.scale:g}, {arguments.seeds} seed(s)"
-    yield (
-        f"{'method':<9}{'r':>5}{'params':>11}"
-        + "".join(f"{one:>18}" for one in sets)
-        + f"{'cut':>16}{'papers, Set5':>14}"
-    )
+    sets = sorted({one for line in lines for one in line["psnr"]})
+    count = len({line["seed"] for line in lines})
+    dense = {line["seed"]: line["psnr"] for line in lines if line["method"] == "dense"}
+    yield f"EDSR {arguments.blocks} x {arguments.width}, x2, scale {arguments.scale:g}, {count} seed(s)"
+    yield ""
+    heads = ["method", "r", "params", *sets, f"{sets[0]} around the cut", "marked norm", "papers"] if sets else []
+    yield "| " + " | ".join(heads) + " |"
+    yield "| " + " | ".join("---" for _ in heads) + " |"
     for r in ("0%", *arguments.ratios.split(",")):
         for method in ("dense", *METHODS):
             mine = [line for line in lines if (line["method"], line["r"]) == (method, r)]
-            if not mine:
-                continue
-            cells = "".join(f"{spread([line['psnr'][one] for line in mine]):>18}" for one in sets)  # type: ignore[index]
-            around = [line["around_cut"] for line in mine if len(line["around_cut"]) == 2]  # type: ignore[arg-type]
-            cut = " -> ".join(f"{statistics.mean(column):.2f}" for column in zip(*around, strict=True))  # type: ignore[arg-type]
-            paper = 37.99 if method == "dense" else PAPERS[method].get(r)
-            yield f"{method:<9}{r:>5}{mine[0]['params']:>11,}{cells}{cut:>16}{paper or '':>14}"
+            if mine:
+                paper = 37.99 if method == "dense" else PAPERS[method].get(r, "")
+                scores = [spread([line["psnr"][one] for line in mine]) for one in sets]
+                cells = [method, r, f"{mine[0]['params']:,}", *scores, around_cut(mine, dense, sets[0]), left(mine)]
+                yield "| " + " | ".join([*cells, str(paper)]) + " |"
+
+
+def around_cut(lines: list[dict[str, Any]], dense: dict[int, dict[str, float]], one: str) -> str:
+    """Mean PSNR of a test set before and after the cut; before it, L1 has the dense network."""
+    pairs = []
+    for line in lines:
+        if line["method"] in ("l1", "srp", "assl"):
+            before, after = (
+                line["around_cut"] if len(line["around_cut"]) == 2 else [dense[line["seed"]], *line["around_cut"]]
+            )
+            pairs.append((before[one], after[one]))
+    return " → ".join(f"{statistics.mean(column):.2f}" for column in zip(*pairs, strict=True))
+
+
+def left(lines: list[dict[str, Any]]) -> str:
+    """Mean norm of the marked filters at the cut, as a share of that of the kept ones."""
+    shares = [line["norms"][1] / line["norms"][0] for line in lines if line["norms"]]
+    return f"{statistics.mean(shares):.2%}" if shares else ""
 
 
 def spread(values: list[float]) -> str:
