@@ -26,7 +26,7 @@ METRICS = {
     "port": 14,  # between ports
     "slot": 12,  # between edges that arrive at the same card
     "title": 20,  # around a title
-    "middle": 130,  # the widest title that is kept to the left of the middle
+    "middle": 144,  # the widest title that is kept to the left of the middle
     "stack": 4,  # how far the cards of a stack stand apart
 }
 

@@ -19,7 +19,9 @@ from markupsafe import Markup
 
 from fxprune.groups import Group, Groups
 from fxprune.plan import Plan
-from fxprune.view.boxes import Box, Item
+from fxprune.view.boxes import Box, Item, leaves
+from fxprune.view.closed import closed_card
+from fxprune.view.flow import Stop
 from fxprune.view.folding import fold
 from fxprune.view.layout import METRICS
 from fxprune.view.picture import Picture, picture
@@ -81,11 +83,12 @@ def graph_data(drawn: Picture) -> dict[str, Any]:
             entry["after"] = [stop.width("enters", True), stop.width("leaves", True)]
         listed.append(entry)
     ties = ties_of(groups)
+    known: dict[tuple[int, int], list[Stop]] = {}
     return {
         "metrics": METRICS,
         "stops": listed,
+        "boxes": [_box(drawn, box, cards, known) for box in _all(drawn.root)],
         "cards": list(cards),
-        "boxes": [_box(drawn, box) for box in _all(drawn.root)],
         "groups": [
             _group(drawn, group, after, ties.get(group.index, ()))
             for group, after in zip(groups, drawn.flow.kept(), strict=True)
@@ -105,8 +108,10 @@ def _item(item: Item | None) -> int | None:
     return -item.number if isinstance(item, Box) else item
 
 
-def _box(drawn: Picture, box: Box) -> dict[str, Any]:
+def _box(drawn: Picture, box: Box, cards: dict[str, int], known: dict[tuple[int, int], list[Stop]]) -> dict[str, Any]:
     title, badge = drawn.titled(box) if box.number else ("", "")
+    card = closed_card(drawn, box, known)
+    inside = leaves(box)
     return {
         "number": box.number,
         "title": title,
@@ -115,6 +120,8 @@ def _box(drawn: Picture, box: Box) -> dict[str, Any]:
         "times": box.times,
         "items": [_item(item) for item in box.items],
         "sheet": _sheet(drawn.sheets[box.number]),
+        "inside": [inside[0], inside[-1]],
+        "closed": [cards.setdefault(markup(card.shapes), len(cards)), card.width, card.height],
     }
 
 

@@ -66,9 +66,9 @@ class Picture:
         return titled(box, self.outer[box.number])
 
     def room_of(self, box: Box) -> tuple[int, int]:
-        """Widths of the words in a box's header, and of its badge."""
+        """Widths of the words in a box's header, with the mark that a page puts before them, and of its badge."""
         words, badge = self.titled(box) if box.number else ("", "")
-        return math.ceil(len(words) * 6.7), math.ceil(len(badge) * SMALL) + 44 if badge else 0
+        return math.ceil((len(words) + 2 * bool(words)) * 6.7), math.ceil(len(badge) * SMALL) + 44 if badge else 0
 
     def wire(self, wire: Wire) -> str:
         """Classes of an edge: residual ones have the colour of their group."""

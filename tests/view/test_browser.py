@@ -39,6 +39,13 @@ def cards(placed: Placed, x: float = 0, y: float = 0) -> Iterator[tuple[int, flo
             yield inner.item, x + inner.x, y + inner.y
 
 
+def boxes(box: Box) -> Iterator[Box]:
+    yield box
+    for item in box.items:
+        if isinstance(item, Box):
+            yield from boxes(item)
+
+
 def wires(placed: Placed) -> Iterator[str]:
     yield from (wire.path for wire in placed.wires)
     for inner in placed.inside:
@@ -74,6 +81,69 @@ def test_folding_by_mouse_and_keyboard(found: Found, opened: Opened) -> None:
     assert page.evaluate("document.activeElement.dataset.box") is not None
     page.keyboard.press("Enter")
     assert page.locator(".node").count() == count
+
+
+SHOWN = """() => [...document.querySelectorAll("#graph .node")].map((node) => node.dataset.path ?? node.dataset.box)"""
+CLASHES = """() => {
+  const all = [...document.querySelectorAll("#graph .node")];
+  const held = all.map((node) => node.querySelector(".card, .pill").getBoundingClientRect());
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  return held.flatMap((a, k) => held.slice(k + 1).filter((b) => !apart(a, b))).length;
+}"""
+SMALL = {"edsr": {"blocks": 2, "width": 8}, "rcan": {"groups": 2, "blocks": 2}, "imdn": {"blocks": 2}, "lapsrn": {}}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_module_closes_to_one_card_and_opens_again(found: Found, opened: Opened, name: str) -> None:
+    groups = found(name, **SMALL[name])
+    page = opened(groups_html(groups))
+    page.click("#unfold")
+    before = page.evaluate(SHOWN)
+    titles = page.locator(".shut").evaluate_all("all => all.map(one => one.dataset.box)")
+    assert len(titles) == len({box.number for box in boxes(picture(groups).root)}) - 1
+    for k, box in enumerate(titles):
+        header = page.locator(f'.shut[data-box="{box}"]')
+        if k % 2:
+            header.click(position={"x": 12, "y": 12})
+        else:
+            header.focus()
+            page.keyboard.press("Enter")
+        assert page.locator(".closed").count() == 1
+        assert page.locator(".node").count() < len(before)
+        assert page.evaluate(CLASHES) == 0
+        assert page.evaluate("document.activeElement.matches('.closed') && document.activeElement.dataset.box") == box
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(SHOWN) == before
+        assert page.evaluate("document.activeElement.matches('.shut') && document.activeElement.dataset.box") == box
+
+
+def test_what_is_closed_lights_up_and_is_opened_by_a_search(found: Found, opened: Opened) -> None:
+    groups = found("rcan", **SMALL["rcan"])
+    page = opened(groups_html(groups))
+    page.click("#close")
+    assert page.locator(".closed").count() == 2
+    page.locator(".node[data-path=head]").dispatch_event("pointerover")
+    assert page.locator(".closed.lit").count() == 2  # the body makes the stream of the head, the tail reads it
+    page.locator(".node[data-path=sub_mean]").dispatch_event("pointerover")
+    assert page.locator(".closed.lit").count() == 0
+    page.fill("#search", "body.1.body.1.attention.excite.2")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.path") == "body.1.body.1.attention.excite.2"
+
+
+def test_the_keyboard_opens_everything(found: Found, opened: Opened) -> None:
+    groups = found("rcan", **SMALL["rcan"])
+    page = opened(groups_html(groups))
+    page.click("#unfold")
+    wanted = sorted(page.evaluate(SHOWN))
+    page.click("#close")
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.closed, .fold[aria-expanded=false]')"):
+            page.keyboard.press("Enter")
+        if sorted(page.evaluate(SHOWN)) == wanted:
+            return
+    raise AssertionError("something stays closed")
 
 
 @pytest.mark.parametrize("name", ["edsr", "imdn", "fsrcnn"])
@@ -134,6 +204,7 @@ def test_hostile_names_do_nothing(hostile: Groups, opened: Opened) -> None:
     for node in page.locator(".node").all():
         node.dispatch_event("pointerover")
     page.fill("#search", "script")
+    page.click("#close")
     assert page.evaluate("globalThis.hacked") is None
     assert page.locator("#graph img, #details img, #results img").count() == 0
 

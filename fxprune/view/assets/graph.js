@@ -1,6 +1,6 @@
 "use strict";
-// The picture in a page: puts cards and boxes in their places again when a run is folded or unfolded, and lights up
-// what would be cut together. The arithmetic of `place` is that of layout.py; a test compares the two.
+// The picture in a page: puts cards and boxes in their places again when a run is folded or a module is closed, and
+// lights up what would be cut together. The arithmetic of `place` is that of layout.py; a test compares the two.
 (() => {
   const data = JSON.parse(document.getElementById("graph-data").textContent);
   const { metrics: m, stops, cards, boxes, groups } = data;
@@ -8,7 +8,8 @@
   const panel = document.getElementById("details");
   const NS = "http://www.w3.org/2000/svg";
   const folded = new Set(boxes.filter((box) => box.times).map((box) => box.number));
-  let nodes = []; // what shows: {element, stop, twins}
+  const closed = new Set(); // boxes that show as one card
+  let nodes = []; // what shows: {element, stop, made, groups}
   let pinned = null;
   let zoom = 1;
 
@@ -53,10 +54,17 @@
     return { ...sheet, rows: [top, [0], bottom], lines, lanes: [] };
   };
 
-  const place = (box) => {
+  const place = (box) => (closed.has(box.number) ? whole(box) : inside(box));
+
+  const whole = (box) => {
+    const [, width, height] = box.closed;
+    return { item: -box.number, left: width / 2, right: width / 2, height, x: 0, y: 0 };
+  };
+
+  const inside = (box) => {
     const shut = box.times > 0 && folded.has(box.number);
     if (shut && isBox(box.items[0])) {
-      const placed = place(boxOf(box.items[0]));
+      const placed = inside(boxOf(box.items[0]));
       placed.item = -box.number;
       placed.folded = true;
       return titled(placed, box.room);
@@ -192,19 +200,41 @@
     return low === high ? String(low) : `${low}–${high}`;
   };
 
+  const called = (box) => `${box.title} ${box.badge}`.trim();
+  const union = (lists) => [...new Set(lists.flat())];
+
+  const told = (g, first, last) => {
+    const now = g.querySelector(".now");
+    if (!now || first.length < 2) return;
+    now.textContent = `${range(first.map((k) => stops[k].after[0]))} → ${range(last.map((k) => stops[k].after[1]))}`;
+  };
+
   const drawCard = (parent, placed, offsets) => {
     const stop = stops[placed.item];
     const twins = offsets.map((offset) => placed.item + offset);
     const g = make("g", { class: "node", tabindex: "0", role: "button", transform: `translate(${n(placed.x)} ${n(placed.y)})` }, parent);
     g.innerHTML = cards[stop.card]; // drawn and escaped by svg.py
-    const now = g.querySelector(".now");
-    if (now && twins.length > 1) {
-      now.textContent = `${range(twins.map((t) => stops[t].after[0]))} → ${range(twins.map((t) => stops[t].after[1]))}`;
-    }
+    told(g, twins, twins);
     g.setAttribute("aria-label", [`${stop.path} ${stop.what}`.trim(), ...stop.made.map((k) => groups[k].told)].join(", "));
     g.dataset.stop = placed.item;
     g.dataset.path = stop.path;
-    nodes.push({ element: g, stop: placed.item, twins });
+    const made = union(twins.map((k) => stops[k].made));
+    nodes.push({ element: g, stop: placed.item, shown: stop.made, made, groups: union(twins.map((k) => stops[k].groups)) });
+  };
+
+  const drawWhole = (parent, placed, offsets) => {
+    const box = boxOf(placed.item);
+    const [first, last] = box.inside;
+    const g = make("g", { class: "node closed", tabindex: "0", role: "button", transform: `translate(${n(placed.x)} ${n(placed.y)})` }, parent);
+    for (const k of [2, 1]) rect(g, "under", -placed.left + m.stack * k, m.stack * k, placed.left + placed.right, placed.height, 5);
+    make("g", {}, g).innerHTML = cards[box.closed[0]]; // drawn and escaped by svg.py
+    told(g, offsets.map((offset) => first + offset), offsets.map((offset) => last + offset));
+    g.setAttribute("aria-label", `${called(box)}, closed`);
+    g.setAttribute("aria-expanded", "false");
+    g.dataset.box = box.number;
+    const held = offsets.flatMap((offset) => stops.slice(first + offset, last + offset + 1));
+    const made = union(held.map((stop) => stop.made));
+    nodes.push({ element: g, stop: -1, shown: stops[last].made, made, groups: union(held.map((stop) => stop.groups)) });
   };
 
   const drawBox = (parent, placed, offsets) => {
@@ -229,24 +259,22 @@
       const starts = box.items.map(firstLeaf);
       inner = offsets.flatMap((offset) => starts.map((start) => offset + start - starts[0]));
     }
-    for (const item of placed.inside) (item.ports ? drawBox : drawCard)(g, item, inner);
+    for (const item of placed.inside) (item.ports ? drawBox : isBox(item.item) ? drawWhole : drawCard)(g, item, inner);
   };
 
+  const button = (parent, look, box, label, expanded) =>
+    make("g", { class: look, tabindex: "0", role: "button", "data-box": box.number, "aria-label": label, "aria-expanded": expanded }, parent);
+
   const drawHeader = (parent, placed, box) => {
-    const g = box.times ? make("g", { class: "fold", tabindex: "0", role: "button" }, parent) : parent;
-    if (box.times) {
-      g.dataset.box = box.number;
-      g.setAttribute("aria-expanded", placed.folded ? "false" : "true");
-      g.setAttribute("aria-label", `${box.title} ${box.badge}, ${placed.folded ? "folded" : "unfolded"}`);
-      rect(g, "grip", -placed.left, 0, placed.left + placed.right, m.header, 8);
-    }
-    make("text", { class: "title", x: n(-placed.left + 10), y: 16 }, g).textContent = box.title;
-    if (box.badge) {
-      const width = box.room[1] - 12;
-      rect(g, "badge", placed.right - width - 6, 4, width, 17, 8.5);
-      const words = `${box.badge} ${placed.folded ? "▸" : "▾"}`;
-      make("text", { class: "times", x: n(placed.right - 6 - width / 2), y: 16, "text-anchor": "middle" }, g).textContent = words;
-    }
+    const g = button(parent, "shut", box, `${called(box)}, open`, true);
+    rect(g, "grip", -placed.left, 0, placed.left + placed.right, m.header, 8);
+    make("text", { class: "title", x: n(-placed.left + 10), y: 16 }, g).textContent = `▾ ${box.title}`;
+    if (!box.badge) return;
+    const width = box.room[1] - 12;
+    const fold = button(parent, "fold", box, `${called(box)}, ${placed.folded ? "folded" : "unfolded"}`, !placed.folded);
+    rect(fold, "badge", placed.right - width - 6, 4, width, 17, 8.5);
+    const words = `${box.badge} ${placed.folded ? "▸" : "▾"}`;
+    make("text", { class: "times", x: n(placed.right - 6 - width / 2), y: 16, "text-anchor": "middle" }, fold).textContent = words;
   };
 
   const draw = (focus) => {
@@ -261,19 +289,19 @@
     svg.setAttribute("viewBox", `${n(-placed.left - margin)} ${-margin} ${n(width)} ${n(height)}`);
     svg.setAttribute("width", n(width * zoom));
     svg.setAttribute("height", n(height * zoom));
-    if (focus !== undefined) svg.querySelector(`[data-box="${focus}"]`)?.focus();
+    if (focus) svg.querySelector(focus)?.focus();
     light(pinned);
   };
 
   // ---- what would be cut together ---------------------------------------------------------------------------------
 
   const light = (indices) => {
-    svg.classList.toggle("lighting", Boolean(indices && indices.length));
-    for (const { element, twins } of nodes) {
-      const hit = (indices || []).some((index) => twins.some((twin) => stops[twin].groups.includes(index)));
-      const via = !hit && (indices || []).some((index) => twins.some((twin) => stops[twin].made.includes(index)));
+    const wanted = new Set(indices || []);
+    svg.classList.toggle("lighting", wanted.size > 0);
+    for (const { element, made, groups: held } of nodes) {
+      const hit = held.some((index) => wanted.has(index));
       element.classList.toggle("lit", hit);
-      element.classList.toggle("via", via);
+      element.classList.toggle("via", !hit && made.some((index) => wanted.has(index)));
     }
   };
 
@@ -329,27 +357,30 @@
     show(indices);
   };
   const nodeAt = (event) => event.target.closest?.(".node");
-  const madeBy = (node) => stops[Number(node.dataset.stop)].made;
+  const madeBy = (element) => nodes.find((node) => node.element === element).shown;
 
   svg.addEventListener("pointerover", (event) => nodeAt(event) && show(madeBy(nodeAt(event))));
   svg.addEventListener("pointerout", (event) => nodeAt(event) && show(pinned));
   svg.addEventListener("focusin", (event) => nodeAt(event) && show(madeBy(nodeAt(event))));
   svg.addEventListener("focusout", () => show(pinned));
 
-  const toggle = (number) => {
-    if (folded.has(number)) folded.delete(number);
-    else folded.add(number);
-    draw(number);
+  const flip = (set, number, focus) => {
+    if (!set.delete(number)) set.add(number);
+    draw(`${focus}[data-box="${number}"]`);
   };
   const act = (event) => {
-    const fold = event.target.closest?.(".fold");
-    if (fold) toggle(Number(fold.dataset.box));
-    else if (nodeAt(event)) pin(madeBy(nodeAt(event)));
-    else pin(null);
+    const found = event.target.closest?.(".fold, .shut, .node");
+    const number = Number(found?.dataset.box);
+    if (!found) pin(null);
+    else if (found.matches(".fold")) flip(folded, number, ".fold");
+    else if (found.matches(".shut")) flip(closed, number, ".closed");
+    else if (found.matches(".closed")) flip(closed, number, ".shut");
+    else pin(madeBy(found));
   };
   svg.addEventListener("click", act);
   svg.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" || event.key === " ") {
+    const turn = { ArrowLeft: ".shut", ArrowRight: ".closed" }[event.key];
+    if (event.key === "Enter" || event.key === " " || (turn && event.target.matches(turn))) {
       event.preventDefault();
       act(event);
     }
@@ -357,24 +388,14 @@
 
   // ---- finding and turning ----------------------------------------------------------------------------------------
 
-  const pathTo = (item, stop) => {
-    if (!isBox(item)) return item === stop ? [] : null;
-    const box = boxOf(item);
-    for (const [k, inner] of box.items.entries()) {
-      const rest = pathTo(inner, stop);
-      if (rest) return box.times && k > 0 ? [box.number, ...rest] : rest;
-    }
-    return null;
-  };
-  const rootPath = (stop) => {
-    for (const item of boxes[0].items) {
-      const rest = pathTo(item, stop);
-      if (rest) return rest;
-    }
-    return [];
+  const uncover = (box, stop) => {
+    closed.delete(box.number);
+    const k = box.items.findIndex((item) => (isBox(item) ? boxOf(item).inside[0] <= stop && stop <= boxOf(item).inside[1] : item === stop));
+    if (k > 0) folded.delete(box.number);
+    if (isBox(box.items[k])) uncover(boxOf(box.items[k]), stop);
   };
   const reveal = (stop) => {
-    for (const number of rootPath(stop)) folded.delete(number);
+    uncover(boxes[0], stop);
     draw();
     const found = nodes.find((node) => node.stop === stop);
     found?.element.scrollIntoView({ block: "center", inline: "center" });
@@ -412,8 +433,10 @@
   });
 
   const on = (id, action) => document.getElementById(id)?.addEventListener("click", action);
-  on("unfold", () => { folded.clear(); draw(); });
-  on("refold", () => { for (const box of boxes) if (box.times) folded.add(box.number); draw(); });
+  const refold = () => { for (const box of boxes) if (box.times) folded.add(box.number); };
+  on("unfold", () => { folded.clear(); closed.clear(); draw(); });
+  on("refold", () => { refold(); closed.clear(); draw(); });
+  on("close", () => { refold(); for (const box of boxes) if (box.number) closed.add(box.number); draw(); });
   const turn = (factor) => { zoom = Math.min(3, Math.max(0.1, zoom * factor)); draw(); };
   on("larger", () => turn(1.25));
   on("smaller", () => turn(0.8));
