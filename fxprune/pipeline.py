@@ -29,10 +29,11 @@ from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
 from fxprune.schedule import trains
 from fxprune.trace import Traced, retell, trace
-from fxprune.train.events import Event
+from fxprune.train.events import METRICS, Event, metrics_text
 from fxprune.train.loop import train
 from fxprune.view import GroupRow, Report, make_report
 from fxprune.view.constraint import constraint_graph
+from fxprune.view.curves import curves
 from fxprune.view.files import groups_svg
 from fxprune.view.summary import report_html
 
@@ -63,6 +64,7 @@ class Compiled:
     plan: Plan
     spec: Spec
     example: tuple[Any, ...]
+    history: tuple[Event, ...] = ()  # of training: what was told, from the first step on
 
     @property
     def protected(self) -> tuple[GroupRow, ...]:
@@ -98,10 +100,12 @@ class Compiled:
     def pages(self, formats: Sequence[str]) -> dict[str, str]:
         """The report and the constraint graph as pictures, by file name."""
         written = [name for form in formats for name in _WRITTEN[form]]
-        files = sorted([*written, "plan.json", "report.txt", "report.html", "groups.svg"])
+        measured = {METRICS: metrics_text(self.history)} if self.history else {}
+        files = sorted([*written, *measured, "plan.json", "report.txt", "report.html", "groups.svg"])
         return {
-            "report.html": report_html(self.report, self.plan, self.spec, files=files),
+            "report.html": report_html(self.report, self.plan, self.spec, files=files, sections=curves(self.history)),
             "groups.svg": groups_svg(self.plan.groups, self.plan, title=self.report.model),
+            **measured,
         }
 
 
@@ -214,7 +218,7 @@ def _trained(
     report = make_report(
         title, done.plan, done.verified, native_difference=done.native_difference, seconds=clock.seconds, notes=notes
     )
-    return Compiled(done.module, done.kept, report, done.plan, spec, example)
+    return Compiled(done.module, done.kept, report, done.plan, spec, example, done.history)
 
 
 class Pruner(schedule.Pruner):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from fxprune.errors import FxpruneError, OutputError
 
-__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch", "read_metrics"]
+__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch", "metrics_text", "read_metrics"]
 
 METRICS = "metrics.jsonl"
 Kind = Literal["start", "phase", "step", "validate", "cut", "save", "checkpoint", "note", "finish"]
@@ -68,11 +68,19 @@ class Metrics:
         self.events.append(event)
         if self.path is None:
             return
-        plain = {"kind": event.kind, "step": event.step, "phase": event.phase, **event.data}
-        line = json.dumps({name: _finite(value) for name, value in plain.items()}) + "\n"
         with self.path.open("ab") as file:
-            file.write(line.encode())
+            file.write(_line(event).encode())
             self.size = file.seek(0, os.SEEK_END)
+
+
+def metrics_text(events: Iterable[Event]) -> str:
+    """The content of a file of metrics."""
+    return "".join(_line(event) for event in events)
+
+
+def _line(event: Event) -> str:
+    plain = {"kind": event.kind, "step": event.step, "phase": event.phase, **event.data}
+    return json.dumps({name: _finite(value) for name, value in plain.items()}) + "\n"
 
 
 def read_metrics(path: Path) -> list[Event]:

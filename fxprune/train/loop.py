@@ -201,7 +201,7 @@ class Trainer:
         number = self.pruner.item_number
         settings = self.training.phases[number]
         self.prepare(settings)
-        self.reporter.begin(run.word, length=self.pruner.length, marked=len(self.pruner.marked))
+        self.reporter.begin(run.word, length=self.pruner.length, marked=len(self.pruner.marked), at=self.pruner.step)
         source = self.batches.of(settings.batch, settings.patch)
         batches = source.steps(self.reporter.done, workers=self.training.data.workers)
         try:

@@ -31,6 +31,7 @@ FILES = {
     "plan.json": "what was decided: the spec, what was kept of each tensor, this report as values",
     "groups.svg": "the picture on this page",
     "report.txt": "this report as text",
+    "metrics.jsonl": "the training: an event in each line",
 }
 TERMINALS = {"STRING": "string", "__IGNORE_1": "comment"}
 NUMBERS = frozenset({"PERCENT", "NUMBER", "SIZE", "RATIO", "TIMES"})
