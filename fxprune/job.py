@@ -33,7 +33,9 @@ __all__ = [
     "place",
     "read_job",
     "settings",
+    "shapes_of",
     "typed",
+    "usable_device",
 ]
 
 Where: TypeAlias = Path | Source  # a spec's file, or its text
@@ -209,12 +211,12 @@ def load_network(
         )
     args = {**(line.keywords() if line else {}), **given.args}
     file = weights or given.weights or (str(folder / line.weights) if line and line.weights else None)
-    on = _device(device)
+    on = usable_device(device)
     try:
         loaded = load_model(reference, args=args, weights=file)
     except ModelError as error:
         raise _explained(error, given, spec, line) from error.__cause__
-    shapes = _shapes(shape) if shape else next((i.shapes for i in spec.of(Input)), None) if spec else None
+    shapes = shapes_of(shape) if shape else next((i.shapes for i in spec.of(Input)), None) if spec else None
     example = example_for(loaded.module, shapes)
     title = loaded.reference + (f"({', '.join(f'{k}={v}' for k, v in args.items())})" if args else "")
     return Network(loaded.module.to(on), tuple(x.to(on) for x in example), title)
@@ -255,7 +257,7 @@ def _explained(error: ModelError, given: Settings, spec: Spec | None, line: Mode
     return type(error)(findings)
 
 
-def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
+def shapes_of(text: str) -> tuple[tuple[int, ...], ...]:
     """`1x3x48x48`, or several with commas between.
 
     Raises:
@@ -269,7 +271,7 @@ def _shapes(text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(shapes)
 
 
-def _device(name: str) -> Any:
+def usable_device(name: str) -> Any:
     """A device that can be used.
 
     Raises:

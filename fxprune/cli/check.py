@@ -28,7 +28,7 @@ def check(spec: str, model: str | None, pairs: tuple[str, ...], as_json: bool, *
         else:
             click.echo(f"{job.name}: no mistakes")
         return
-    with working(as_json, dry=True) as watch:
+    with working(dry=True) as watch:
         watch("parse", seconds)
         network = built(job, model, watch, **given)
         from fxprune import pipeline

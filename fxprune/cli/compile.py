@@ -44,7 +44,7 @@ def compile_(
     job, seconds = read(spec, pairs)
     folder = Path(out) if out else default_out(job.where, model)
     check_out(folder)
-    with working(as_json) as watch:
+    with working() as watch:
         watch("parse", seconds)
         network = built(job, model, watch, **given)
         from fxprune import pipeline

@@ -48,7 +48,7 @@ def groups(
         raise click.UsageError(f"{other}: a second argument is a layer, after --why LAYER")
     if asked and out:
         raise click.UsageError("--why answers on the screen, -o writes a file: give one of them")
-    with working(as_json, quiet=True):
+    with working(quiet=True):
         from fxprune.view.files import GRAPH_FORMATS, graph_file
         from fxprune.view.listing import listing_json
         from fxprune.view.terminal import show, summary, tree

@@ -15,7 +15,7 @@ from fxprune.errors import ModelError
 if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
     from fxprune.job import Job, Network
 
-__all__ = ["Watch", "built", "read", "timed", "with_model", "working"]
+__all__ = ["Watch", "built", "guarded", "read", "timed", "with_model", "working"]
 
 Command = Callable[..., Any]
 Watch = Callable[[str, float], None]
@@ -64,15 +64,26 @@ def built(job: Job, model: str | None, watch: Watch, **given: Any) -> Network:
 
 
 @contextlib.contextmanager
-def working(as_json: bool, *, dry: bool = False, quiet: bool = False) -> Iterator[Watch]:
-    """What runs inside may print: it goes to stderr, so that stdout holds results alone. Yields what shows stages."""
-    from fxprune.view.terminal import Stages
+def guarded() -> Iterator[None]:
+    """What runs inside may print: it goes to stderr, so that stdout holds results alone.
 
-    with contextlib.redirect_stdout(sys.stderr), Stages(dry=dry, quiet=quiet) as stages:
+    Raises:
+        ModelError: it ended the program.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
         try:
-            yield stages
+            yield
         except SystemExit:  # nothing of ours ends the program in there
             raise ModelError("the model's own code ended the program (sys.exit) when it was run") from None
+
+
+@contextlib.contextmanager
+def working(*, dry: bool = False, quiet: bool = False) -> Iterator[Watch]:
+    """Guard what runs inside. Yields what shows stages."""
+    from fxprune.view.terminal import Stages
+
+    with guarded(), Stages(dry=dry, quiet=quiet) as stages:
+        yield stages
 
 
 @contextlib.contextmanager

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import uniform_filter
-from torch import nn
 
-from fxprune.train.evaluate import AS_IS, Bicubic, Setup, super_resolve
+from fxprune.train.evaluate import Contender, super_resolve
 from fxprune.train.metrics import Protocol, Score, luma
 from fxprune.train.pictures import Pair, read_pair
-from fxprune.train.resize import Pixels
+from fxprune.train.resize import Pixels, upscale
 
 __all__ = ["Panel", "compare", "comparison_picture", "telling_crop"]
 
@@ -31,21 +30,20 @@ class Panel:
     score: Score | None  # of the whole image, not the crop; None: nothing to measure
 
 
-def compare(
-    pair: Pair, scale: int, models: Mapping[str, nn.Module], *, setup: Setup = AS_IS, crop: int = 64
-) -> Image.Image:
-    """LR, bicubic, each model by its label, and HR: a square of `crop` HR pixels where bicubic errs most.
+def compare(pair: Pair, scale: int, contenders: Sequence[Contender], *, crop: int = 64) -> Image.Image:
+    """LR, bicubic, each contender, and HR: a square of `crop` HR pixels where bicubic errs most.
 
     PSNR-Y and SSIM-Y of the whole image, the scale cropped, stand under each.
     """
     protocol = Protocol("Y", scale)
     lr, hr = read_pair(pair, scale)
-    bicubic = super_resolve(Bicubic(scale), lr, scale)
-    made = {label: super_resolve(model, lr, scale, setup) for label, model in models.items()}
+    bicubic = upscale(lr, scale)
+    made = [("bicubic", bicubic)]
+    made += [(one.name, super_resolve(one.model, lr, scale, one.setup)) for one in contenders]
     blocks = np.repeat(np.repeat(lr, scale, axis=0), scale, axis=1)
     panels = [
         Panel("LR", blocks, None),
-        *(Panel(label, image, protocol.score(image, hr)) for label, image in {"bicubic": bicubic, **made}.items()),
+        *(Panel(label, image, protocol.score(image, hr)) for label, image in made),
         Panel("HR", hr, None),
     ]
     side = min(crop, *hr.shape[:2])

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fxprune.errors import InputError, ModelError
 
-__all__ = ["Tiling", "Upscaler", "self_ensemble", "upscale_tiled"]
+__all__ = ["Tiling", "Upscaler", "padded", "self_ensemble", "upscale_tiled"]
 
 Upscaler = Callable[[Tensor], Tensor]  # N×3×h×w → N×3×sh×sw
 
@@ -21,6 +22,7 @@ class Tiling:
 
     size: int = 512  # LR pixels of a tile, each way; images of at most size² pixels stay whole
     overlap: int = 64  # LR pixels seen beyond each side of a tile, and thrown away
+    always: bool = False  # small images are cut up too: for networks that take one size only
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.overlap < 0:
@@ -40,7 +42,7 @@ def upscale_tiled(upscaler: Upscaler, images: Tensor, scale: int, tiling: Tiling
         ModelError: the upscaler's output has another size.
     """
     height, width = images.shape[2:]
-    if tiling is None or height * width <= tiling.size**2:
+    if tiling is None or (height * width <= tiling.size**2 and not tiling.always):
         return _checked(upscaler(images), images, scale)
     whole = images.new_empty(*images.shape[:2], height * scale, width * scale)
     for top, bottom, up, down in _spans(height, tiling):
@@ -51,6 +53,25 @@ def upscale_tiled(upscaler: Upscaler, images: Tensor, scale: int, tiling: Tiling
             columns = slice((left - before) * scale, (right - before) * scale)
             whole[:, :, top * scale : bottom * scale, left * scale : right * scale] = tile[:, :, rows, columns]
     return whole
+
+
+def padded(upscaler: Upscaler, scale: int, multiple: tuple[int, int]) -> Upscaler:
+    """An upscaler of any height and width, of one that takes multiples of (rows, columns) only.
+
+    The image is mirrored beyond its bottom and right sides (repeated, where it is too small for that), and what was
+    made of the rest is cut off.
+    """
+    if multiple == (1, 1):
+        return upscaler
+
+    def enlarged(images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        down, right = -height % multiple[0], -width % multiple[1]
+        mode = "reflect" if down < height and right < width else "replicate"
+        larger = functional.pad(images, (0, right, 0, down), mode=mode)
+        return _checked(upscaler(larger), larger, scale)[:, :, : height * scale, : width * scale]
+
+    return enlarged
 
 
 def self_ensemble(upscaler: Upscaler) -> Upscaler:

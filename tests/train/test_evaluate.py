@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fxprune.errors import InputError, ModelError, OutputError
 from fxprune.train.comparison import compare, telling_crop
-from fxprune.train.evaluate import Bicubic, Setup, evaluate, super_resolve
+from fxprune.train.evaluate import Bicubic, Contender, Setup, evaluate, super_resolve
 from fxprune.train.layouts import find_sets
 from fxprune.train.metrics import Protocol
 from fxprune.train.pictures import leaves_set
@@ -171,7 +171,8 @@ def test_the_comparison_shows_each_upscaler_where_bicubic_errs_most() -> None:
     pair = leaves_set(1, 96, scale=2).pairs[0]
     truth = pair.hr.draw()
     perfect = Fixed(torch.from_numpy(truth).permute(2, 0, 1)[None] / 255)
-    sheet = compare(pair, 2, {"compact": perfect, "dense": Bicubic(2)}, crop=40)
+    contenders = [Contender("compact", perfect), Contender("dense", Bicubic(2))]
+    sheet = compare(pair, 2, contenders, crop=40)
     top, left, side = telling_crop(upscale(downscale(truth, 2), 2), truth, 40)
     want = np.repeat(np.repeat(truth[top : top + side, left : left + side], 6, axis=0), 6, axis=1)
     panels = [np.array(sheet)[26 : 26 + 240, 8 + 248 * k : 248 + 248 * k] for k in range(5)]

@@ -1,0 +1,269 @@
+"""What `fxprune eval` was asked → networks fitted to images, measured one after the other."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fxprune.cli.meter import Meter
+from fxprune.cli.subjects import Subject, subject
+from fxprune.emit.places import replace_file
+from fxprune.errors import InputError, OutputError
+from fxprune.job import Settings, settings
+from fxprune.models.reference import did_you_mean
+from fxprune.train.comparison import compare
+from fxprune.train.evaluate import Bicubic, Contender, Evaluation, Setup, evaluate, saved_as
+from fxprune.train.fitting import fit, fitted, told_peak
+from fxprune.train.layouts import find_sets
+from fxprune.train.pictures import ImageSet, Pair, leaves_set, read_pair
+from fxprune.train.tiles import Tiling
+
+__all__ = ["Measured", "Wish", "measure"]
+
+BICUBIC = "bicubic"
+LEAVES, COUNT, SIDE, SEED = "dead_leaves", 8, 192, 1  # pictures drawn; the seed is that of validation in training
+FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked."""
+
+    what: str  # an output folder, a model reference, or bicubic
+    scale: int | None = None  # None: the network's, or the one that the images tell
+    folders: tuple[str, ...] = ()  # none: drawn pictures
+    dense: str | None = None  # a network to measure beside
+    tile: int = 512  # LR pixels each way; 0: images stay whole
+    overlap: int = 64
+    ensemble: bool = False
+    peak: str = "auto"  # 1, 255, or to be told by a trial
+    save: str | None = None
+    picture: str | None = None
+    image: str | None = None
+    crop: int = 64
+    pairs: tuple[str, ...] = ()  # --set
+    weights: str | None = None
+    shape: str | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One network measured."""
+
+    contender: Contender
+    evaluation: Evaluation
+    parameters: int  # 0: bicubic interpolation
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """All there is to tell: bicubic interpolation first, what was asked for last."""
+
+    rows: tuple[Row, ...]
+    sets: tuple[ImageSet, ...]
+    notes: tuple[str, ...]
+    saved: str | None = None  # folder
+    picture: str | None = None  # file
+    pictured: str | None = None  # set and image in it
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for json.dumps."""
+        first = self.rows[0].evaluation
+        about = {"scale": first.scale, "protocols": [protocol.name for protocol in first.protocols]}
+        data = [
+            {"name": one.name, "layout": one.layout, "images": len(one.pairs), "lr": lr_of(one)} for one in self.sets
+        ]
+        models = [
+            {
+                "name": row.contender.name,
+                "parameters": row.parameters,
+                "range": row.contender.setup.peak,
+                "self_ensemble": row.contender.setup.ensemble,
+                "seconds": row.seconds,
+                "sets": [{k: v for k, v in one.to_json().items() if k != "notes"} for one in row.evaluation.sets],
+            }
+            for row in self.rows
+        ]
+        files = {"saved": self.saved, "picture": self.picture}
+        return {**about, "data": data, "models": models, "notes": list(self.notes), **files}
+
+
+def lr_of(one: ImageSet) -> str:
+    """Where the LR images of a set come from."""
+    return "read" if any(pair.lr for pair in one.pairs) else "made by bicubic downscaling"
+
+
+def measure(wish: Wish) -> Measured:
+    """Measure what was asked for, bicubic interpolation beside it, and write the images and the picture.
+
+    Raises:
+        FxpruneError: a network or images that won't do, options that do not go together, files that cannot be written.
+    """
+    if wish.picture and Path(wish.picture).suffix.lower() not in FORMATS:
+        raise OutputError(f"{wish.picture}: no picture is called so", hint=f"end it in {', '.join(FORMATS)}")
+    subjects = named(wish)
+    setups, scale = fitting(subjects, wish)
+    sets = data(wish.folders or (LEAVES,), scale)
+    if wish.save:
+        saved_as(sets, Path(wish.save))
+    drawn = called(sets, wish.image) if wish.image else None
+    contenders = [
+        Contender(BICUBIC, Bicubic(sets[0].scale), Setup(Tiling())),
+        *(
+            with_peak(Contender(one.name, one.module, setup), sets, wish.peak)
+            for one, setup in zip(subjects, setups, strict=True)
+        ),
+    ]
+    rows = run(contenders, sets, Path(wish.save) if wish.save else None)
+    pictured = None
+    if wish.picture:
+        set_name, pair = drawn or hardest(sets, rows[0].evaluation)
+        draw(Path(wish.picture), pair, sets[0].scale, contenders[1:], wish.crop)
+        pictured = f"{set_name}/{pair.name}"
+    notes = [note for one in subjects for note in one.notes]
+    notes += [f"{row.contender.name} takes values of 0 to 255" for row in rows if row.contender.setup.peak == 255]
+    notes += rows[0].evaluation.notes
+    return Measured(rows, sets, tuple(dict.fromkeys(notes)), wish.save, wish.picture, pictured)
+
+
+def named(wish: Wish) -> list[Subject]:
+    """The networks to measure, what was asked for last. Settings belong to the first of the two that can be set.
+
+    Raises:
+        InputError: there is nothing that they could belong to.
+        ModelError, OutputError: there is no such network.
+    """
+    names = [name for name in (wish.dense, wish.what) if name is not None and name != BICUBIC]
+    given = settings(wish.pairs)
+    settable = [name for name in reversed(names) if not Path(name).is_dir()] or names[-1:]
+    if not names and (wish.pairs or wish.weights):
+        raise InputError("bicubic interpolation has nothing to set", hint="leave out --set and --weights")
+    found = []
+    for name in names:
+        if name == settable[0]:
+            found.append(subject(name, given, weights=wish.weights, shape=wish.shape, device=wish.device))
+        else:
+            found.append(subject(name, Settings(), device=wish.device))
+    return found
+
+
+def fitting(subjects: Sequence[Subject], wish: Wish) -> tuple[list[Setup], int | None]:
+    """How each network is run, and the scale of all.
+
+    Raises:
+        InputError: they differ in scale, from each other or from what was asked for.
+    """
+    tiling = Tiling(wish.tile, wish.overlap) if wish.tile else None
+    setups, scale, whose = [], wish.scale, "--scale asks for"
+    for one in subjects:
+        found = fit(one.module, one.example)
+        if scale is not None and found.scale != scale:
+            hint = "give the scale that the network is for" if whose.startswith("--") else None
+            if one.name.startswith("zoo:") and hint:
+                hint = f"--set scale={scale} builds it for that, --scale {found.scale} measures it as it is"
+            raise InputError(f"{one.name} makes images {found.scale} times larger; {whose} {scale}", hint=hint)
+        scale, whose = found.scale, f"{one.name} makes them"
+        setups.append(fitted(Setup(tiling, wish.ensemble, wish.device), found))
+    return setups, scale
+
+
+def data(names: Sequence[str], scale: int | None) -> tuple[ImageSet, ...]:
+    """The image sets in folders, and drawn pictures; each set under a name of its own.
+
+    Raises:
+        InputError: no usable images, several scales, or none that can be told.
+    """
+    found: list[ImageSet] = []
+    for name in names:
+        if name == LEAVES and not Path(name).is_dir():
+            if scale is None:
+                raise InputError("no scale can be told from drawn pictures", hint="say which: --scale 2")
+            found.append(leaves_set(COUNT, SIDE, scale=scale, seed=SEED))
+        else:
+            found += find_sets(Path(name), scale)
+    scales = sorted({one.scale for one in found})
+    if len(scales) > 1:
+        there = " and ".join(f"x{one}" for one in scales)
+        raise InputError(f"the images are of several scales: {there}", hint=f"say which: --scale {scales[0]}")
+    times: Counter[str] = Counter()
+    for number, one in enumerate(found):
+        times[one.name] += 1
+        if times[one.name] > 1:
+            found[number] = replace(one, name=f"{one.name}-{times[one.name]}")
+    return tuple(found)
+
+
+def with_peak(contender: Contender, sets: Sequence[ImageSet], wanted: str) -> Contender:
+    """A contender with the value of white: the one wanted, or the one that the first image that can be read tells."""
+    if wanted != "auto":
+        return replace(contender, setup=replace(contender.setup, peak=float(wanted)))
+    for pair in (pair for one in sets for pair in one.pairs):
+        try:
+            lr, _ = read_pair(pair, sets[0].scale)
+        except InputError:
+            continue  # told when it is to be measured
+        peak = told_peak(contender.model, lr, sets[0].scale, contender.setup)
+        return replace(contender, setup=replace(contender.setup, peak=peak))
+    return contender
+
+
+def run(contenders: Sequence[Contender], sets: Sequence[ImageSet], save: Path | None) -> tuple[Row, ...]:
+    """Measure one after the other, and save the images of the last one."""
+    rows = []
+    with Meter(len(contenders), sum(len(one.pairs) for one in sets)) as meter:
+        for one in contenders:
+            start = time.perf_counter()
+            place = save if one is contenders[-1] else None
+            made = evaluate(
+                one.model, sets, name=one.name, setup=one.setup, save=place, progress=meter.progress(one.name)
+            )
+            size = sum(parameter.numel() for parameter in one.model.parameters())
+            rows.append(Row(one, made, size, time.perf_counter() - start))
+            meter.over(one.name, rows[-1].seconds)
+    return tuple(rows)
+
+
+def called(sets: Sequence[ImageSet], name: str) -> tuple[str, Pair]:
+    """The image of that name, `003` or `Set5/003`, and its set's name.
+
+    Raises:
+        InputError: there is none.
+    """
+    for one in sets:
+        for pair in one.pairs:
+            if name in (pair.name, f"{one.name}/{pair.name}"):
+                return one.name, pair
+    raise InputError(f"--image {name}: there is no such image", hint=did_you_mean(name, names_of(sets)))
+
+
+def names_of(sets: Sequence[ImageSet]) -> list[str]:
+    """Every image's name."""
+    return [pair.name for one in sets for pair in one.pairs]
+
+
+def hardest(sets: Sequence[ImageSet], bicubic: Evaluation) -> tuple[str, Pair]:
+    """The image that bicubic interpolation gets most wrong, and its set's name."""
+    scored = [(image.scores[0].psnr, one.name, image.name) for one in bicubic.sets for image in one.images]
+    _, set_name, name = min(scored)
+    return called([one for one in sets if one.name == set_name], name)
+
+
+def draw(path: Path, pair: Pair, scale: int, contenders: Sequence[Contender], crop: int) -> None:
+    """Write the picture that compares, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    drawn = io.BytesIO()
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    compare(pair, scale, contenders, crop=crop).save(drawn, format=kind)
+    replace_file(path, drawn.getvalue())
