@@ -68,6 +68,7 @@ class Row:
 class Measured:
     """All there is to tell: bicubic interpolation first, what was asked for last."""
 
+    scale: int
     rows: tuple[Row, ...]
     sets: tuple[ImageSet, ...]
     notes: tuple[str, ...]
@@ -78,7 +79,7 @@ class Measured:
     def to_json(self) -> dict[str, Any]:
         """Plain values, for json.dumps."""
         first = self.rows[0].evaluation
-        about = {"scale": first.scale, "protocols": [protocol.name for protocol in first.protocols]}
+        about = {"scale": self.scale, "protocols": [protocol.name for protocol in first.protocols]}
         data = [
             {"name": one.name, "layout": one.layout, "images": len(one.pairs), "lr": lr_of(one)} for one in self.sets
         ]
@@ -99,7 +100,7 @@ class Measured:
 
 def lr_of(one: ImageSet) -> str:
     """Where the LR images of a set come from."""
-    return "read" if any(pair.lr for pair in one.pairs) else "made by bicubic downscaling"
+    return "read" if any(pair.lr for pair in one.pairs) else "made by bicubic downscaling, as MATLAB does"
 
 
 def measure(wish: Wish) -> Measured:
@@ -127,12 +128,13 @@ def measure(wish: Wish) -> Measured:
     pictured = None
     if wish.picture:
         set_name, pair = drawn or hardest(sets, rows[0].evaluation)
-        draw(Path(wish.picture), pair, sets[0].scale, contenders[1:], wish.crop)
         pictured = f"{set_name}/{pair.name}"
+        drawing = compare(pair, sets[0].scale, contenders[1:], crop=wish.crop, title=pictured)
+        write_picture(Path(wish.picture), drawing)
     notes = [note for one in subjects for note in one.notes]
     notes += [f"{row.contender.name} takes values of 0 to 255" for row in rows if row.contender.setup.peak == 255]
     notes += rows[0].evaluation.notes
-    return Measured(rows, sets, tuple(dict.fromkeys(notes)), wish.save, wish.picture, pictured)
+    return Measured(sets[0].scale, rows, sets, tuple(dict.fromkeys(notes)), wish.save, wish.picture, pictured)
 
 
 def named(wish: Wish) -> list[Subject]:
@@ -219,7 +221,7 @@ def with_peak(contender: Contender, sets: Sequence[ImageSet], wanted: str) -> Co
 def run(contenders: Sequence[Contender], sets: Sequence[ImageSet], save: Path | None) -> tuple[Row, ...]:
     """Measure one after the other, and save the images of the last one."""
     rows = []
-    with Meter(len(contenders), sum(len(one.pairs) for one in sets)) as meter:
+    with Meter([one.name for one in contenders], sum(len(one.pairs) for one in sets)) as meter:
         for one in contenders:
             start = time.perf_counter()
             place = save if one is contenders[-1] else None
@@ -257,13 +259,12 @@ def hardest(sets: Sequence[ImageSet], bicubic: Evaluation) -> tuple[str, Pair]:
     return called([one for one in sets if one.name == set_name], name)
 
 
-def draw(path: Path, pair: Pair, scale: int, contenders: Sequence[Contender], crop: int) -> None:
-    """Write the picture that compares, whole or not at all.
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a picture, whole or not at all, in the format that its name ends in.
 
     Raises:
         OutputError: it cannot be written.
     """
-    drawn = io.BytesIO()
-    kind = Image.registered_extensions()[path.suffix.lower()]
-    compare(pair, scale, contenders, crop=crop).save(drawn, format=kind)
-    replace_file(path, drawn.getvalue())
+    written = io.BytesIO()
+    picture.save(written, format=Image.registered_extensions()[path.suffix.lower()])
+    replace_file(path, written.getvalue())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -19,12 +19,13 @@ class Meter:
     """Shows how far it is.
 
     Args:
-        networks: how many there are.
+        networks: their names.
         images: how many each is measured on.
     """
 
-    def __init__(self, networks: int, images: int) -> None:
+    def __init__(self, networks: Sequence[str], images: int) -> None:
         self.console = Console(stderr=True, highlight=False, markup=False)
+        self.width = max(8, *map(len, networks))
         self.bar: Progress | None = None
         if self.console.is_terminal:
             self.bar = Progress(
@@ -35,7 +36,7 @@ class Meter:
                 console=self.console,
                 transient=True,
             )
-            self.task = self.bar.add_task("", total=networks * images)
+            self.task = self.bar.add_task("", total=len(networks) * images)
 
     def __enter__(self) -> Meter:
         if self.bar is not None:
@@ -58,7 +59,7 @@ class Meter:
 
     def over(self, name: str, seconds: float) -> None:
         """Say that a network is through."""
-        line = f"{name:<8} {seconds:6.2f} s"
+        line = f"{name:<{self.width}} {seconds:6.2f} s"
         if self.bar is not None:
             self.bar.console.print(Text(line, "dim"))
         else:

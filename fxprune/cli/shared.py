@@ -14,6 +14,7 @@ from fxprune.errors import ModelError
 
 if TYPE_CHECKING:  # torch and rich are imported when a command runs: `fxprune --help` needs neither
     from fxprune.job import Job, Network
+    from fxprune.view.terminal import Stages
 
 __all__ = ["Watch", "built", "guarded", "read", "timed", "with_model", "working"]
 
@@ -78,7 +79,7 @@ def guarded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def working(*, dry: bool = False, quiet: bool = False) -> Iterator[Watch]:
+def working(*, dry: bool = False, quiet: bool = False) -> Iterator[Stages]:
     """Guard what runs inside. Yields what shows stages."""
     from fxprune.view.terminal import Stages
 

@@ -175,8 +175,8 @@ def test_the_comparison_shows_each_upscaler_where_bicubic_errs_most() -> None:
     sheet = compare(pair, 2, contenders, crop=40)
     top, left, side = telling_crop(upscale(downscale(truth, 2), 2), truth, 40)
     want = np.repeat(np.repeat(truth[top : top + side, left : left + side], 6, axis=0), 6, axis=1)
-    panels = [np.array(sheet)[26 : 26 + 240, 8 + 248 * k : 248 + 248 * k] for k in range(5)]
-    assert sheet.width == 8 + 5 * 248
+    panels = [np.array(sheet)[26 : 26 + 240, 256 + 248 * k : 496 + 248 * k] for k in range(5)]
+    assert sheet.width == 256 + 5 * 248
     assert np.array_equal(panels[2], want)
     assert np.array_equal(panels[4], want)
     assert np.array_equal(panels[1], panels[3])
