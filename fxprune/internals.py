@@ -32,6 +32,7 @@ __all__ = [
     "bind",
     "fake_like",
     "fake_mode",
+    "garbage_waits",
     "macs",
     "quietly",
     "real_arithmetic",
@@ -126,19 +127,25 @@ def _facts(value: Any) -> Any:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Inside, torch neither logs, warns nor prints: what it says about tracing is not for the user.
-
-    Garbage waits meanwhile, which saves time.
-    """
-    level, collecting = logging.root.manager.disable, gc.isenabled()
+    """Inside, torch neither logs, warns nor prints: what it says about tracing is not for the user."""
+    level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    gc.disable()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), garbage_waits():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def garbage_waits() -> Iterator[None]:
+    """Inside, cycles are not looked for: graphs are nothing but cycles that live, and looking takes a quarter more."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
         if collecting:
             gc.enable()
 

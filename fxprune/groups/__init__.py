@@ -12,11 +12,13 @@ from fxprune.groups.labels import Place, Protection, Ties
 from fxprune.groups.movement import Prefer
 from fxprune.groups.rules import rule
 from fxprune.groups.solve import solve
+from fxprune.internals import garbage_waits
 from fxprune.trace import Traced, module_path, op_name
 
 __all__ = ["Group", "Groups", "Kind", "Member", "Mends", "discover", "guard", "rule"]
 
 
+@garbage_waits()
 def discover(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer = "most") -> Groups:
     """Find the groups of a traced network: run it once without arithmetic, then take connected components.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,17 +122,58 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-class _Runner(fx.Interpreter):
-    """Runs a graph on fake inputs with fake parameters in place of the real ones."""
+class _Runner:
+    """Runs a graph node by node on fake inputs, with fake parameters in place of the real ones.
+
+    As `fx.Interpreter`, without what that does for tracebacks and for memory, which is most of its time.
+    """
 
     def __init__(self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], mode: _Rules | _Counter) -> None:
-        super().__init__(graph)
+        self.module = graph
         self.fakes = fakes
         self.mode = mode
         self.values: dict[str, Any] = {}
         self.shells: dict[str, Any] = {}
 
-    def fetch_attr(self, target: str) -> Any:
+    def run(self, inputs: Sequence[Any]) -> None:
+        """All nodes, in order; placeholders take the inputs, and their defaults where there is none."""
+        env: dict[fx.Node, Any] = {}
+        given = iter(inputs)
+        labels = isinstance(self.mode, _Rules)
+        for node in self.module.graph.nodes:
+            self.mode.place = Place(node.name, op_name(node, self.module), module_path(node))
+            try:
+                out = env[node] = self.value(node, env, given)
+            except Exception as error:
+                error.fxprune_source = source_line(node.meta.get("source"))  # type: ignore[attr-defined]
+                raise
+            if labels:
+                self.values[node.name] = self.labelled(out)
+
+    def value(self, node: fx.Node, env: dict[fx.Node, Any], given: Iterator[Any]) -> Any:
+        """What one node gives, the rules told whether it has parameters of its own."""
+        if node.op == "placeholder":
+            return tuple(given) if str(node.target).startswith("*") else next(given, *node.args)
+        target = str(node.target)
+        if node.op == "get_attr":
+            return self.fetch(target)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), env.__getitem__)
+        layer = self.fetch(target) if node.op == "call_module" else None
+        if isinstance(self.mode, _Rules):
+            self.mode.plain = layer is None or not _weighs(layer)
+        if layer is not None:
+            return layer(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        return node.target(*args, **kwargs) if node.op == "call_function" else args[0]  # type: ignore[operator]
+
+    def labelled(self, out: Any) -> Any:
+        """A value with `Value` in place of each tensor."""
+        if isinstance(out, torch.Tensor):
+            return Value(tuple(out.shape), self.mode.read(out))  # type: ignore[union-attr]
+        return pytree.tree_map_only(torch.Tensor, self.labelled, out)
+
+    def fetch(self, target: str) -> Any:
         """A module shell or fake tensor in place of the real one."""
         if target not in self.shells:
             parent, _, name = target.rpartition(".")
@@ -144,23 +185,10 @@ class _Runner(fx.Interpreter):
             return self.fakes.get(id(real), real)
         return shell(real, lambda t: self.fakes.get(id(t), t)) if isinstance(real, nn.Module) else real
 
-    def run_node(self, n: fx.Node) -> Any:
-        """Run one node, telling the rules where they are."""
-        self.mode.place = Place(n.name, op_name(n, self.module), module_path(n))
-        if isinstance(self.mode, _Rules):
-            self.mode.plain = n.op != "call_module" or _bare(module_at(self.module, str(n.target)))
-        try:
-            out = super().run_node(n)
-        except Exception as error:
-            error.fxprune_source = source_line(n.meta.get("source"))  # type: ignore[attr-defined]
-            raise
-        if isinstance(self.mode, _Rules):
-            read = self.mode.read
-            if isinstance(out, torch.Tensor):
-                self.values[n.name] = Value(tuple(out.shape), read(out))
-            else:
-                self.values[n.name] = pytree.tree_map_only(torch.Tensor, lambda t: Value(tuple(t.shape), read(t)), out)
-        return out
+
+def _weighs(layer: nn.Module) -> bool:
+    """Has it parameters of its own? As `any(layer.parameters())`, at once for a leaf."""
+    return any(p is not None for p in layer._parameters.values()) or any(map(_weighs, layer.children()))
 
 
 def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer = "most") -> Labelled:
@@ -194,9 +222,9 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
         names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
     mode.next = start
     runner = _Runner(traced.graph, fakes, mode)
-    inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in traced.example]
+    inputs = pytree.tree_map_only(torch.Tensor, lambda x: fake_like(x, fake), traced.example)
     with torch.no_grad(), fake, mode:
-        runner.run(*inputs, enable_io_processing=False)
+        runner.run(inputs)
     last = next(n.name for n in reversed(traced.graph.graph.nodes) if n.op == "output")
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
     return Labelled(
@@ -208,17 +236,12 @@ def _tensors(out: Any) -> tuple[torch.Tensor, ...]:
     return tuple(t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
 
 
-def _bare(layer: nn.Module) -> bool:
-    """Has it no parameters of its own?"""
-    return next(layer.parameters(), None) is None
-
-
 def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]]:
     """(fx node, multiply-accumulates) of every op that has some, in order, for inputs like `example`; no arithmetic."""
     fake = fake_mode()
     mode = _Counter(Memo(fake))
     fakes = {id(tensor): fake_like(tensor, fake) for tensor in traced.tensors().values()}
-    inputs = [fake_like(x, fake) if isinstance(x, torch.Tensor) else x for x in example]
+    inputs = pytree.tree_map_only(torch.Tensor, lambda x: fake_like(x, fake), example)
     with torch.no_grad(), quietly(), fake, mode:
-        _Runner(traced.graph, fakes, mode).run(*inputs, enable_io_processing=False)
+        _Runner(traced.graph, fakes, mode).run(inputs)
     return mode.found

@@ -18,8 +18,9 @@ Shape = tuple[int, ...]
 
 def _conv(layer: Any, new_in: Shape, new_out: Shape) -> None:
     channel = -(layer.weight.dim() - 1)
-    layer.in_channels, layer.out_channels = new_in[channel], new_out[channel]
-    layer.groups = (layer.out_channels if layer.transposed else layer.in_channels) // layer.weight.shape[1]
+    outer = new_out[channel] if layer.transposed else new_in[channel]
+    groups = outer // layer.weight.shape[1]
+    vars(layer).update(in_channels=new_in[channel], out_channels=new_out[channel], groups=groups)
 
 
 def _linear(layer: Any, new_in: Shape, new_out: Shape) -> None:
@@ -77,9 +78,10 @@ def rebuild(
     attributes (`in_channels`, `num_features`, …) follow.
     """
     made = shell(layer, lambda t: t)
-    for path, part in made.named_modules():
+    for path, part in made.named_modules() if made._modules else (("", made),):
         inner = f"{prefix}{path}." if path else prefix
-        for held in (part._parameters, part._buffers):
+        held: dict[str, Any]
+        for held in (vars(part)["_parameters"], vars(part)["_buffers"]):
             held.update({name: tensors[inner + name] for name, t in held.items() if t is not None})
     for kind, resize in _SIZES:
         if isinstance(made, kind):

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from fxprune.errors import RewriteError
 from fxprune.groups.dispatch import Value
 from fxprune.groups.labels import Axis, Labels
+from fxprune.internals import garbage_waits
 from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site, constant
@@ -32,6 +33,7 @@ class Rewritten:
     node_of: dict[str, str]  # original node → node of the compact graph that holds its value
 
 
+@garbage_waits()
 def rewrite(slicer: Slicer, *, exact: bool = True) -> Rewritten:
     """Slice every tensor and copy the graph, mending what a cut makes wrong. The original is left as it is.
 
@@ -78,18 +80,19 @@ class _Rewriter:
                 raise RewriteError(what, node=node.name) from error
         self.graph.eliminate_dead_code(lambda node: has_effects(node, self.layers.get(str(node.target))))
         module = fx.GraphModule(self.attributes(), self.graph, class_name=type(self.old).__name__)
-        module.graph.lint()
         node_of = {old.name: new.name for old, new in self.env.items()}
+        modes = self.slicer.groups.traced.modes
         for path, part in module.named_modules():
-            part.training = self.slicer.groups.traced.modes.get(path, self.slicer.groups.traced.training)
+            vars(part)["training"] = modes.get(path, self.slicer.groups.traced.training)
         return Rewritten(module, self.slicer.kept(), self.slicer, node_of)
 
     def copy(self, node: fx.Node) -> fx.Node:
         """One node, mended if the cut touches it."""
         new = self.graph.node_copy(node, self.env.__getitem__)
         before = self.labelled.values[node.name]
-        self.before[new] = pytree.tree_map_only(Value, lambda value: value.shape, before)
-        leaves = [before] if isinstance(before, Value) else _values(before)
+        one = isinstance(before, Value)
+        self.before[new] = before.shape if one else pytree.tree_map_only(Value, lambda value: value.shape, before)
+        leaves = [before] if one else _values(before)
         shapes = tuple(self.shape(leaf) for leaf in leaves)
         name = op_name(node, self.old)
         if not leaves and node.op in ("call_function", "call_method") and name != "setitem":
@@ -99,7 +102,7 @@ class _Rewriter:
                 self.graph.erase_node(new)
                 return self.env[checked]
             return new
-        if isinstance(before, Value):
+        if one:
             self.after[new] = shapes[0]
             self.tensor_nodes.add(new)
             self.axes[new] = before.labels.axes
@@ -141,7 +144,7 @@ class _Rewriter:
         return Site(
             node=new,
             old_in=value.shape,
-            new_in=self.shape(value),
+            new_in=() if source is None else self.after[self.env[source]],
             lives_in=tuple(self.slicer.lives(axis) for axis in value.labels.axes),
             new_out=shapes,
             now=self.now,
