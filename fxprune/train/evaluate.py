@@ -146,7 +146,7 @@ def evaluate(
     save: Path | None = None,
     progress: Callable[[str, ImageScore], None] = lambda _set, _image: None,
 ) -> Evaluation:
-    """Measure a model on Y and RGB, cropping the scale at each border.
+    """Measure a model on Y and RGB; as many pixels as the scale are cropped at each border, none at scale 1.
 
     Args:
         model: N×3×h×w → N×3×sh×sw. Measured in eval mode, left in the mode it came in; moved to `setup.device`.
@@ -165,7 +165,8 @@ def evaluate(
     if len(scales) != 1:
         raise InputError(f"image sets of the scales {sorted(scales)}", hint="one scale at a time")
     scale = scales.pop()
-    protocols = Protocol("Y", scale), Protocol("RGB", scale)
+    crop = scale if scale > 1 else 0  # networks that enlarge nothing are measured to the border
+    protocols = Protocol("Y", crop), Protocol("RGB", crop)
     places = saved_as(sets, save) if save is not None else {}
     results: list[SetScore] = []
     left_out: list[str] = []

@@ -66,12 +66,11 @@ def fit(model: nn.Module, example: Sequence[Tensor]) -> Fit:
         scale = _scale(model, example[0].new_empty(1, channels, multiple * count, multiple * (count + 2)))
         if scale is not None:
             return Fit(scale, 1 if channels == 1 else 3, (multiple, multiple))
-        if multiple == 1:
-            check_example(model, example)
     scale = _scale(model, example[0][:1])
     if scale is not None:
         rows, columns = example[0].shape[2:]
         return Fit(scale, 1 if channels == 1 else 3, (rows, columns), fixed=True)
+    check_example(model, example)
     with torch.no_grad():
         made = model(example[0])
     shown = "x".join(map(str, made.shape)) if isinstance(made, Tensor) else f"a {type(made).__name__}"

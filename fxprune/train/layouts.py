@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -128,12 +129,14 @@ def _scale_of(folder: Path, places: Sequence[tuple[Path, Path | None]]) -> int:
 def _set(folder: Path, layout: Layout, hr: Path, lr: Path | None, scale: int) -> ImageSet:
     pairs, notes = [], []
     partners = _by_stem(lr) if lr else {}
-    for file in _images(hr):
+    files = _images(hr)
+    times = Counter(file.stem for file in files)
+    for file in files:
         partner = _partner(file, partners, scale) if lr else None
         try:
             if lr and partner is None:
                 raise InputError(f"{file}: no LR image of that name in {lr}")
-            pairs.append(_pair(file, partner, scale))
+            pairs.append(replace(_pair(file, partner, scale), name=file.stem if times[file.stem] == 1 else file.name))
         except InputError as error:
             notes.append(str(error))
     home = folder.resolve()

@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 class Pair:
     """One HR image and, where there is one, its LR file."""
 
-    name: str  # the file's, without its ending
+    name: str  # the file's, without its ending if no other file has the same; unique in its set
     height: int  # of the HR image, in pixels, after cropping to a multiple of the scale
     width: int
     hr: Path | Leaves

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fxprune.errors import InputError, ModelError, OutputError
 from fxprune.train.comparison import compare, telling_crop
@@ -71,6 +72,20 @@ def test_the_self_ensemble_knows_no_orientation() -> None:
         assert not torch.allclose(result, net(image), atol=1e-3)
         assert torch.allclose(averaged(image.flip(3)), result.flip(3), atol=1e-6)
         assert torch.allclose(averaged(image.transpose(2, 3)), result.transpose(2, 3), atol=1e-6)
+
+
+def test_the_self_ensemble_of_what_knows_no_orientation_is_itself() -> None:
+    class Even(nn.Module):
+        """A kernel that no turn or flip changes, between pixels made larger."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            kernel = torch.tensor([[1.0, 2, 1], [2, 5, 2], [1, 2, 1]]).expand(3, 1, 3, 3)
+            return functional.conv2d(functional.interpolate(x, scale_factor=2), kernel, padding=1, groups=3).tanh()
+
+    image = torch.rand(1, 3, 9, 14, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(self_ensemble(Even())(image), Even()(image), atol=1e-6)
+    # but for rounding to levels after the height, before the width
+    assert torch.allclose(self_ensemble(Bicubic(2))(image), Bicubic(2)(image), atol=2 / 255)
 
 
 def test_bicubic_is_measured_as_by_hand(tmp_path: Path) -> None:
@@ -137,6 +152,39 @@ def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
     assert len(one.notes) == 2
     assert "16x16 is too small" in one.notes[0]
     assert "torn.png" in one.notes[1]
+
+
+def test_a_set_of_which_nothing_can_be_measured_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path / "good", count=1)
+    save(picture(6, 16, 16), tmp_path / "tiny" / "one.png")
+    result = evaluate(Bicubic(4), find_sets(tmp_path, 4))
+    assert [one.name for one in result.sets] == ["good"]
+    assert "16x16 is too small" in result.notes[0]
+    assert len(result.notes) == len(result.to_json()["left_out"]) == 1
+
+
+def test_images_that_are_read_are_never_written_over(tmp_path: Path) -> None:
+    fill(tmp_path / "Set", count=1)
+    before = (tmp_path / "Set" / "0001.png").read_bytes()
+    with pytest.raises(OutputError, match=r"0001.png is one of the images to measure on"):
+        evaluate(Bicubic(2), find_sets(tmp_path / "Set", 2), save=tmp_path)
+    assert (tmp_path / "Set" / "0001.png").read_bytes() == before
+
+
+def test_images_whose_names_differ_in_their_ending_alone_are_saved_apart(tmp_path: Path) -> None:
+    for ending in ("png", "bmp"):
+        save(picture(1), tmp_path / "Set" / f"a.{ending}")
+    (one,) = evaluate(Bicubic(2), find_sets(tmp_path / "Set", 2), save=tmp_path / "out").sets
+    assert [image.name for image in one.images] == ["a.bmp", "a.png"]
+    assert sorted(path.name for path in (tmp_path / "out" / "Set").iterdir()) == ["a.bmp.png", "a.png.png"]
+
+
+def test_what_enlarges_nothing_is_measured_to_the_border(tmp_path: Path) -> None:
+    save(picture(1), tmp_path / "HR" / "a.png")
+    save(picture(2), tmp_path / "LR" / "a.png")
+    result = evaluate(nn.Identity(), find_sets(tmp_path, 1))
+    assert result.protocols == (Protocol("Y", 0), Protocol("RGB", 0))
+    assert result.sets[0].means[0] == Protocol("Y", 0).score(picture(2), picture(1))
 
 
 class Fixed(nn.Module):
