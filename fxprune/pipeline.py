@@ -29,7 +29,7 @@ from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
 from fxprune.schedule import trains
 from fxprune.trace import Traced, retell, trace
-from fxprune.train.events import METRICS, Event, metrics_text
+from fxprune.train.events import METRICS, Beat, Event, metrics_text
 from fxprune.train.loop import train
 from fxprune.view import GroupRow, Report, make_report
 from fxprune.view.constraint import constraint_graph
@@ -52,6 +52,7 @@ class Training:
     device: str | None = None  # cpu, cuda, cuda:1, mps; None: where the model is
     resume: bool = False  # go on from the last checkpoint in `run`
     listen: Callable[[Event], None] = lambda event: None  # told what happens
+    beat: Beat = lambda step, length: None  # told after every step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,6 +213,7 @@ def _trained(
             device=training.device,
             resume=training.resume,
             watch=training.listen,
+            beat=training.beat,
         )
     notes = [*done.notes, f"trained for {done.steps:,} steps"]
     notes += [f"PSNR-Y of the last validation: {done.psnr:.2f} dB"] if done.psnr is not None else []

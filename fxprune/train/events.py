@@ -12,7 +12,18 @@ from typing import Any, Literal
 
 from fxprune.errors import FxpruneError, OutputError
 
-__all__ = ["METRICS", "Event", "Kind", "Metrics", "StoppedError", "TrainError", "Watch", "metrics_text", "read_metrics"]
+__all__ = [
+    "METRICS",
+    "Beat",
+    "Event",
+    "Kind",
+    "Metrics",
+    "StoppedError",
+    "TrainError",
+    "Watch",
+    "metrics_text",
+    "read_metrics",
+]
 
 METRICS = "metrics.jsonl"
 Kind = Literal["start", "phase", "step", "validate", "cut", "save", "checkpoint", "note", "finish"]
@@ -29,6 +40,7 @@ class Event:
 
 
 Watch = Callable[[Event], None]
+Beat = Callable[[int, int | None], None]  # told after every step: how many the phase has made, of how many
 
 
 class TrainError(FxpruneError):

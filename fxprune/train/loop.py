@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from fxprune.errors import InputError, OutputError
 from fxprune.lang import Cut, Norm, Spec, format_spec
 from fxprune.models import check_example, example_for
-from fxprune.plan import Calibration, Plan
-from fxprune.rewrite import Kept, Verified
-from fxprune.schedule import Pruner, Rewind, Run, Save, gone, plan_of, program
-from fxprune.schedule.cutting import cut, in_names
+from fxprune.plan import Calibration
+from fxprune.schedule import Pruner, Rewind, Run, Save, program
+from fxprune.schedule.cutting import in_names
 from fxprune.schedule.discovery import find_groups
 from fxprune.train.batches import Batches
 from fxprune.train.checkpoints import Checkpoints
 from fxprune.train.devices import launched
-from fxprune.train.events import METRICS, Event, Metrics, StoppedError, TrainError, Watch
+from fxprune.train.events import METRICS, Beat, Metrics, StoppedError, TrainError, Watch
 from fxprune.train.learner import Learner
 from fxprune.train.material import material
 from fxprune.train.memory import Memory
 from fxprune.train.optim import renew
 from fxprune.train.reporter import Reporter
+from fxprune.train.result import Trained, result
 from fxprune.train.settings import Settings, training
 from fxprune.train.signals import Flag, interruptible
 from fxprune.train.state import FORMAT, Record, check_spec, random_state, restore_random, scale_of
@@ -35,21 +34,6 @@ __all__ = ["Trained", "train"]
 
 CHECKPOINT_EVERY = 1000  # steps
 AGREE_EVERY = 10  # steps between two looks at whether any process was asked to stop
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """What a run ended with."""
-
-    module: fx.GraphModule  # compact, trained; in the mode of the model it was made from, on the device it ran on
-    kept: Kept  # original name → dimension → kept indices
-    plan: Plan  # in terms of the original network
-    verified: Verified | None  # masked ≡ compact at the cuts; None: nothing was cut
-    native_difference: float | None  # what `norm native` costs
-    psnr: float | None  # PSNR-Y in dB of the last validation, the mean over its sets
-    steps: int
-    notes: tuple[str, ...]  # pictures left out, leaks, checkpoints that could not be read
-    history: tuple[Event, ...]  # all that was told, from the first step on
 
 
 def train(
@@ -63,6 +47,7 @@ def train(
     device: str | None = None,
     resume: bool = False,
     watch: Watch = lambda event: None,
+    beat: Beat = lambda step, length: None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     seed: int = 0,
 ) -> Trained:
@@ -78,6 +63,7 @@ def train(
         device: cpu, cuda, cuda:1, mps; None: where the model is. Under torchrun, one for each process.
         resume: go on from the last checkpoint in `run`, if there is one.
         watch: told what happens, in the first process.
+        beat: told after every step, in the first process.
         checkpoint_every: steps between two checkpoints.
         seed: of all that is random but the data, which have their own.
 
@@ -90,7 +76,7 @@ def train(
     with torch.random.fork_rng(devices=[on] if on.startswith("cuda") else []):
         torch.manual_seed(seed)
         trainer = Trainer(spec, model, example, on, run, seed)
-        trainer.gather(data, folder, watch)
+        trainer.gather(data, folder, watch, beat)
         trainer.begin(resume)
         with interruptible() as flag:
             return trainer.train(flag, checkpoint_every)
@@ -120,14 +106,14 @@ class Trainer:
 
     # -- beginning -----------------------------------------------------------------------------------------------------
 
-    def gather(self, data: Path | None, folder: Path, watch: Watch) -> None:
+    def gather(self, data: Path | None, folder: Path, watch: Watch, beat: Beat) -> None:
         """Find the pictures."""
         images = material(self.training.data, self.scale, root=data, folder=folder)
         self.batches = Batches(images, self.training.data, self.fabric.global_rank, self.fabric.world_size)
         for settings in self.training.phases.values():
             self.batches.of(settings.batch, settings.patch)  # wrong sizes are told before any step
         self.notes = images.notes
-        self.reporter = Reporter(self.fabric, watch, images.validation)
+        self.reporter = Reporter(self.fabric, watch, beat, images.validation)
 
     def begin(self, resume: bool) -> None:
         """Start anew, or go on from the last checkpoint.
@@ -238,7 +224,7 @@ class Trainer:
         loss = learner.step(given, target, self.training.loss, rate, settings.clip, pruner.before_step)
         if settings.ema is not None:
             learner.average(settings.ema)
-        reporter.stepped(loss)
+        reporter.stepped(loss, pruner)
         number, done = pruner.item_number, pruner.step + 1
         last = pruner.length is not None and done >= pruner.length
         met = False
@@ -285,28 +271,17 @@ class Trainer:
     def finish(self) -> Trained:
         """The run's result."""
         self.save(finished=True)
-        module = self.learner.model
-        if not self.record.cuts:
-            groups = find_groups(module, self.example, self.spec)
-            module = cut(plan_of(groups, groups.unit_of[:0]), check=False).module
-        assert isinstance(module, fx.GraphModule)
-        modes = {path: part.training for path, part in self.original.named_modules()}
-        for path, part in module.named_modules():
-            part.training = modes.get(path, self.original.training)
-        record, reporter = self.record, self.reporter
-        reporter.phase = ""
-        reporter.tell("finish", psnr=reporter.psnr)
-        plan = plan_of(self.groups, gone(self.groups, record.kept), record.why)
-        return Trained(
-            module,
-            record.kept,
-            plan,
-            record.verified,
-            record.apart,
-            reporter.psnr,
-            reporter.done,
+        self.reporter.phase = ""
+        self.reporter.tell("finish", psnr=self.reporter.psnr)
+        return result(
+            self.learner.model,
+            self.original,
+            self.groups,
+            self.record,
+            self.reporter,
             self.notes,
-            tuple(reporter.metrics.events),
+            example=self.example,
+            spec=self.spec,
         )
 
     # -- saving --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fxprune.schedule import Pruner
 from fxprune.train.evaluate import Setup, evaluate
-from fxprune.train.events import Event, Kind, Metrics, TrainError, Watch
+from fxprune.train.events import Beat, Event, Kind, Metrics, TrainError, Watch
 from fxprune.train.learner import Learner
 from fxprune.train.pictures import ImageSet
 
@@ -28,11 +28,12 @@ class Reporter:
     Args:
         fabric: of the run.
         watch: called with every event.
+        beat: called after every step.
         validation: what PSNR is measured on; none: it is not.
     """
 
-    def __init__(self, fabric: Fabric, watch: Watch, validation: Sequence[ImageSet]) -> None:
-        self.fabric, self.watch, self.validation = fabric, watch, validation
+    def __init__(self, fabric: Fabric, watch: Watch, beat: Beat, validation: Sequence[ImageSet]) -> None:
+        self.fabric, self.watch, self.beat, self.validation = fabric, watch, beat, validation
         self.metrics = Metrics(None)
         self.done = 0  # training steps
         self.phase = ""  # the word of the present one
@@ -53,9 +54,11 @@ class Reporter:
         self.clock = (time.perf_counter(), self.done)
         self.tell("phase", **data)
 
-    def stepped(self, loss: Tensor) -> None:
+    def stepped(self, loss: Tensor, pruner: Pruner) -> None:
         """A step was made. On a CPU, where looking costs nothing, its loss is looked at."""
         self.done += 1
+        if self.fabric.global_rank == 0:
+            self.beat(pruner.step + 1, pruner.length)
         self.total, self.counted = self.total + loss, self.counted + 1
         if self.total.device.type == "cpu":
             self.check()
