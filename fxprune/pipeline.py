@@ -21,10 +21,10 @@ from torch import fx, nn
 from fxprune import lang, schedule
 from fxprune.emit.files import Saved, save
 from fxprune.emit.load import load
-from fxprune.errors import InputError, PlanError, RewriteError
+from fxprune.errors import PlanError, RewriteError
 from fxprune.groups import Groups, discover, guard
 from fxprune.lang import Attention, Emit, Norm, Spec
-from fxprune.models import check_example, example_for
+from fxprune.models import check_example, inputs_of
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.rewrite import Kept, Rewritten, Slicer, Verified, can_mend, relative, rewrite, verify
 from fxprune.schedule import trains
@@ -128,13 +128,13 @@ def analyze(model: nn.Module, example: Any = None) -> Analysis:
 
     Args:
         model: any network; it is not changed.
-        example: an input tensor, or a tuple of inputs; 1×3×48×48 in [0, 1] if left out.
+        example: an input tensor, a tuple of inputs or a dict of them by name; 1×3×48×48 in [0, 1] if left out.
 
     Raises:
         TraceError: the network cannot be traced; names the line that stopped it.
         InputError: the example does not fit the network.
     """
-    given = _example(model, example)
+    given = inputs_of(model, example)
     found = _groups(model, trace(model, given))
     return Analysis(found.traced, found.labelled, found.unit_of, found.groups, found.starts)
 
@@ -143,7 +143,7 @@ def plan(
     spec: Spec | str | Path, model: nn.Module, example: Any = None, *, calibration: Calibration | None = None
 ) -> Plan:
     """Decide what a spec would remove from a network as it is, without doing it; phases that train are passed over."""
-    parsed, given = _spec(spec), _example(model, example)
+    parsed, given = _spec(spec), inputs_of(model, example)
     groups = _groups(model, trace(model, given), parsed)
     return make_plan(parsed, groups, calibration, untrained=trains(parsed))
 
@@ -166,7 +166,7 @@ def compile(
     Args:
         spec: a `Spec`, the text of one, or a path.
         model: any network; it is not changed.
-        example: an input tensor, or a tuple of inputs; 1×3×48×48 in [0, 1] if left out.
+        example: an input tensor, a tuple of inputs or a dict of them by name; 1×3×48×48 in [0, 1] if left out.
         calibration: a batch for criteria that need gradients (`by taylor`).
         name: what to call the network in reports; by default its class.
         watch: told each stage and how long it took.
@@ -183,9 +183,9 @@ def compile(
         parsed = _spec(spec)
     title = name or type(model).__name__
     if trains(parsed):
-        return _trained(parsed, model, _example(model, example), title, clock, training)
+        return _trained(parsed, model, inputs_of(model, example), title, clock, training)
     with clock("trace"):
-        given = _example(model, example)
+        given = inputs_of(model, example)
         traced = trace(model, given)
     with clock("groups"):
         groups = _groups(model, traced, parsed)
@@ -287,18 +287,6 @@ class _Clock:
 
 def _spec(spec: Spec | str | Path) -> Spec:
     return spec if isinstance(spec, Spec) else lang.parse(spec)
-
-
-def _example(model: nn.Module, example: Any) -> tuple[Any, ...]:
-    if example is None:
-        given: tuple[Any, ...] = example_for(model)
-    elif isinstance(example, torch.Tensor):
-        given = (example,)
-    elif isinstance(example, (tuple, list)):
-        given = tuple(example)
-    else:
-        raise InputError(f"an example is a tensor or a tuple of inputs, not {type(example).__name__}")
-    return given
 
 
 def _groups(model: nn.Module, traced: Traced, spec: Spec | None = None) -> Groups:

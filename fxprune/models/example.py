@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from fxprune.errors import InputError
 from fxprune.models.blame import told, user_line
+from fxprune.models.position import by_position
 from fxprune.models.quarantine import quarantine
 
 __all__ = ["Shape", "check_example", "example_for", "guess_channels"]
@@ -74,7 +76,7 @@ def fails_on_meta(module: nn.Module, shape: Shape) -> Exception | None:
     return attempt(module, (torch.empty(shape),), on_meta)[0]
 
 
-def check_example(module: nn.Module, example: Sequence[Tensor]) -> None:
+def check_example(module: nn.Module, example: Sequence[Any]) -> None:
     """Make sure that a network takes an example, without touching either.
 
     Shapes alone are run through first, on the meta device, which costs no arithmetic. Only where that fails does the
@@ -91,7 +93,7 @@ def check_example(module: nn.Module, example: Sequence[Tensor]) -> None:
         failed, layer = attempt(module, example, on_device)
         if failed is None:
             return
-    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in example)
+    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors(example))
     where = user_line(failed)
     raise InputError(
         f"{where + ': ' if where else ''}the model does not take an input of {shapes}: "
@@ -100,12 +102,17 @@ def check_example(module: nn.Module, example: Sequence[Tensor]) -> None:
     ) from failed
 
 
-def remedy(failed: Exception | None, module: nn.Module, example: Sequence[Tensor]) -> str:
+def tensors(value: Any) -> list[Tensor]:
+    """Every tensor in nested tuples, lists and dicts."""
+    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def remedy(failed: Exception | None, module: nn.Module, example: Sequence[Any]) -> str:
     """What to do about an example that a network does not take."""
     if isinstance(failed, TypeError) and "missing" in str(failed) and "positional" in str(failed):
         return "it takes several inputs: give the shape of each, separated by commas, as in 1x3x48x48,1x3x48x48"
     types = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    if types and not types & {x.dtype for x in example}:
+    if types and not types & {x.dtype for x in tensors(example)}:
         return f"its weights are {sorted(map(str, types))[0]}; an example is torch.float32: convert it with .float()"
     return "give the shape of an input as batch x channels x height x width, as in 1x3x48x48"
 
@@ -123,7 +130,7 @@ def on_device(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
-def attempt(module: nn.Module, example: Sequence[Tensor], convert: Conversion) -> tuple[Exception | None, str | None]:
+def attempt(module: nn.Module, example: Sequence[Any], convert: Conversion) -> tuple[Exception | None, str | None]:
     """Run a copy of a network whose tensors, like those of the example, are converted.
 
     Returns:
@@ -133,13 +140,14 @@ def attempt(module: nn.Module, example: Sequence[Tensor], convert: Conversion) -
     try:
         with quarantine(0), torch.no_grad():
             copied = converted(module, convert)
+            by_position(copied)
             for name, layer in copied.named_modules():
                 described = f"{name} ({type(layer).__name__})" if name else ""
                 layer.register_forward_pre_hook(lambda _module, _inputs, text=described: entered.append(text))
                 layer.register_forward_hook(lambda _module, _inputs, _output: leave(entered))
             device = next((t.device for t in (*copied.parameters(), *copied.buffers())), None)
-            inputs = [convert(tensor) for tensor in example]
-            copied(*[tensor.to(device) if device else tensor for tensor in inputs])
+            inputs = pytree.tree_map_only(Tensor, convert, list(example))
+            copied(*pytree.tree_map_only(Tensor, lambda x: x.to(device) if device else x, inputs))
     except Exception as error:  # the network's code may raise anything
         return error, entered[-1] if entered and entered[-1] else None
     return None, None

@@ -84,7 +84,7 @@ def verify(
             SystemExit,
         ) as error:  # the model's own: it does not run at this size
             failure = error
-            refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
+            refused.extend(tuple(x.shape[2:]) for x in _tensors(given)[:1])
             continue
         if not all(torch.isfinite(t).all() for t in _tensors(want)):
             raise InputError(
@@ -95,7 +95,7 @@ def verify(
             checks.append(_compare(rewritten, state, given, want, tolerance))
         except _GuardError as guard:
             failure = guard
-            refused.extend(tuple(x.shape[2:]) for x in given[:1] if isinstance(x, torch.Tensor))
+            refused.extend(tuple(x.shape[2:]) for x in _tensors(given)[:1])
     if not checks:
         raise InputError(
             f"the model does not run on its example input: {failure}",
@@ -145,7 +145,7 @@ def _compare(
             node = first_difference(rewritten, state, given)
             what = f"masked and compact differ by {difference:.3g} of the output's scale"
             raise VerifyError(f"{what}{_told(rewritten, node)}", hint=_OURS, node=node.name if node else None)
-    return Check(tuple(tuple(x.shape) for x in given if isinstance(x, torch.Tensor)), difference)
+    return Check(tuple(tuple(x.shape) for x in _tensors(given)), difference)
 
 
 def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -154,8 +154,7 @@ def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     Networks that need whole windows get to choose: the caller passes over what they refuse.
     """
     generator = torch.Generator().manual_seed(0)
-    images = [x for x in example if isinstance(x, torch.Tensor) and x.dim() == 4 and x.is_floating_point()]
-    if len(images) != len([x for x in example if isinstance(x, torch.Tensor)]):
+    if any(x.dim() != 4 or not x.is_floating_point() for x in _tensors(example)):
         yield example
         return
     half = Fraction(1, 2)
@@ -163,15 +162,12 @@ def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     for more, down, across in (
         (0, 2, 2), (1, 3, Fraction(3, 2)), (0, 3, Fraction(3, 2)), (0, 1, 1), (1, half, 1), (0, 1, half), (0, half, 1),
     ):  # fmt: skip
-        made: list[Any] = []
-        for x in example:
-            if isinstance(x, torch.Tensor):
-                height, width = int(x.shape[2] / down), int(x.shape[3] / across)
-                size = (x.shape[0] + more, x.shape[1], max(1, height), max(1, width))
-                made.append(torch.rand(size, generator=generator).to(x.device, x.dtype))
-            else:
-                made.append(x)
-        yield tuple(made)
+
+        def made(x: torch.Tensor, more: int = more, down: Fraction | int = down, across: Any = across) -> torch.Tensor:
+            size = (x.shape[0] + more, x.shape[1], max(1, int(x.shape[2] / down)), max(1, int(x.shape[3] / across)))
+            return torch.rand(size, generator=generator).to(x.device, x.dtype)
+
+        yield pytree.tree_map_only(torch.Tensor, made, example)
 
 
 def relative(want: Any, got: Any) -> float:

@@ -9,6 +9,8 @@ import torch
 from torch import fx, nn
 
 from fxprune.errors import TraceError
+from fxprune.internals import garbage_waits, is_lazy
+from fxprune.models import by_position
 from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
@@ -20,6 +22,7 @@ from fxprune.trace.traced import Traced, has_effects, module_at, module_path, op
 __all__ = ["GUARD", "Traced", "has_effects", "module_at", "module_path", "op_name", "retell", "source_line", "trace"]
 
 
+@garbage_waits()
 def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     """Trace a copy of `module`, in eval mode; the module itself is not touched.
 
@@ -36,10 +39,11 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     modes = {name: part.training for name, part in module.named_modules()}
     _nameable(modes)
     copy = share(module).eval()
+    by_position(copy)
     folded = fold(copy)
     notes = [f"folded into plain weights: {', '.join(folded)}"] if folded else []
     outputs = Outputs(share(copy, own=True), example)
-    merged = () if _on_meta(copy) else _written(outputs)
+    merged = () if _on_meta(copy) else _written(copy, outputs)
     if merged:
         copy = _updated(copy, outputs.module, merged)
         more = f" and {len(merged) - 1} more" if len(merged) > 1 else ""
@@ -54,21 +58,17 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     return Traced(graph, copy, tuple(example), rung, module.training, modes, merged, told)
 
 
-def _written(outputs: Outputs) -> tuple[str, ...]:
+def _written(copy: nn.Module, outputs: Outputs) -> tuple[str, ...]:
     """Names of the parameters that a forward overwrites, found by one; `outputs` is of a copy with its own."""
-    before = {name: (_state(p), p.detach().clone()) for name, p in outputs.module.named_parameters()}
     next((known for scale in SMALLER if (known := outputs.at(scale)) is not None), None)
     after = dict(outputs.module.named_parameters())
-    return tuple(name for name, (state, value) in before.items() if not _untouched(state, value, after.get(name)))
+    return tuple(name for name, before in copy.named_parameters() if not _untouched(before, after.get(name)))
 
 
-def _state(tensor: torch.Tensor) -> tuple[int, int]:
-    """What changes when other memory is put in a tensor's place, or its own is written to."""
-    return tensor.data_ptr(), tensor._version
-
-
-def _untouched(state: tuple[int, int], value: torch.Tensor, now: torch.Tensor | None) -> bool:
-    return now is not None and _state(now) == state and torch.equal(value.nan_to_num(), now.detach().nan_to_num())
+def _untouched(before: torch.Tensor, now: torch.Tensor | None) -> bool:
+    if now is None or now.shape != before.shape:
+        return False
+    return is_lazy(now) or torch.equal(before.detach().nan_to_num(), now.detach().nan_to_num())
 
 
 def _updated(copy: nn.Module, after: nn.Module, names: Iterable[str]) -> nn.Module:

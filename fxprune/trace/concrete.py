@@ -8,7 +8,7 @@ the answer could be another one elsewhere; everything not asked for stays free.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,10 +74,16 @@ class Valued(fx.Proxy):
         return len(self.value)
 
     def __iter__(self) -> Iterator[Any]:
+        if isinstance(self.value, dict):
+            return iter(list(self.value))
         return iter([self[k] for k in range(len(self.value))])
 
     def __contains__(self, item: Any) -> bool:
-        return any(bool(item == own) for own in self)
+        return item in self.value if isinstance(self.value, dict) else any(bool(item == own) for own in self)
+
+    def keys(self) -> Any:
+        """Of a dict, known as they are: `**batch`."""
+        return list(self.value) if isinstance(self.value, dict) else super().keys()
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec)
@@ -100,10 +106,18 @@ class Valued(fx.Proxy):
             return lambda: self.value.dim()
         if name in ("ndim", "dtype", "requires_grad", "is_cuda", "layout"):
             return getattr(self.value, name)
+        if isinstance(self.value, dict) and name in _VIEWS:
+            return lambda: _VIEWS[name]({key: self[key] for key in self.value})
         found = getattr(self.value, name)
         if callable(found) and not isinstance(found, torch.Tensor):
             return lambda *args, **kwargs: self.tracer.create_proxy("call_method", name, (self, *args), kwargs)
         return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+
+
+_VIEWS: dict[str, Callable[[dict[Any, Any]], list[Any]]] = {
+    "values": lambda held: list(held.values()),
+    "items": lambda held: list(held.items()),
+}
 
 
 class ConcreteTracer(Tracer):

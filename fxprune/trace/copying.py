@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from fxprune.errors import TraceError
+from fxprune.internals import lazy_clone
 
 __all__ = ["fold", "share"]
 
@@ -27,7 +28,7 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
     parameters: its copy has its own.
 
     Args:
-        own: the copy has its own parameters.
+        own: the copy has its own parameters; they take memory only once they are written to.
 
     Raises:
         TraceError: the module holds something that cannot be copied.
@@ -59,7 +60,7 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:
-    made = tensor.detach().clone()
+    made = lazy_clone(tensor.detach())
     return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 

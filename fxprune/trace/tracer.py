@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,9 @@ _OPENED = (
     nn.TransformerEncoderLayer,
     nn.TransformerDecoderLayer,
 )
+
+
+_CALL: Any = nn.Module.__call__  # as it is while nobody traces
 
 
 class Tracer(fx.Tracer):
@@ -42,6 +48,33 @@ class Tracer(fx.Tracer):
         if m not in (self.submodule_paths or {}) and next(m.parameters(), None) is None:
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """The root function, inside which a submodule may also be called with an argument named `mod`."""
+        function, args = super().create_args_for_root(root_fn, is_module, concrete_args)
+
+        @wraps(function)
+        def run(*given: Any) -> Any:
+            with self._any_name():
+                return function(*given)
+
+        return run, args
+
+    @contextmanager
+    def _any_name(self) -> Iterator[None]:
+        """fx's own stand-in for calling a module has a parameter `mod`: inside, it is passed over where it collides."""
+        stand_in: Any = nn.Module.__call__
+
+        def call(part: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+            if "mod" not in kwargs:
+                return stand_in(part, *args, **kwargs)
+            return self.call_module(part, lambda *a, **k: _CALL(part, *a, **k), args, kwargs)
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = stand_in  # type: ignore[method-assign]
 
     def create_arg(self, a: Any) -> Any:
         """Numbers of numpy become Python's own."""

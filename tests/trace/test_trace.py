@@ -288,3 +288,27 @@ class TestMergingInForward:
         assert {group.kind for group in compiled.report.groups} == {"free", "protected"}
         assert any("merged first: 0.merged.weight and 3 more" in note for note in compiled.report.notes)
         assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
+
+
+class TestNames:
+    def test_an_argument_named_as_one_of_torchs_own(self) -> None:
+        class Modulated(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = nn.Conv2d(3, 8, 1)
+
+            def forward(self, x: Any, mod: Any) -> Any:
+                return self.inner(x) * mod
+
+        class Outer(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.part, self.last = Modulated(), nn.Conv2d(8, 3, 1)
+
+            def forward(self, x: Any) -> Any:
+                return self.last(self.part(x, mod=x.mean(dim=(1, 2, 3), keepdim=True)))
+
+        net = Outer()
+        compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
+        assert len(compiled.kept["part.inner.weight"][0]) == 4
+        assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
