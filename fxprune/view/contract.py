@@ -225,7 +225,7 @@ class _Reader:
         ids = _widest(value)
         if ids is None:
             shape = value.shape
-            width = 1 if len(shape) < 2 else shape[1] if len(shape) in (3, 4, 5) else shape[-1]
+            width = 1 if len(shape) < 2 else shape[1] if len(shape) in (4, 5) else shape[-1]
             return {-1: (width, width)}
         index = self.group_of[self.groups.unit_of[ids]]
         index = np.where(ids == FIXED, -1, index)

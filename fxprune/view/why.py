@@ -187,7 +187,9 @@ def _chain(groups: Groups, group: Group, start: set[int], goal: set[int]) -> tup
     steps: list[Step] = []
     while end is not None and (link := came[end]) is not None:
         before, place = link
-        steps.append(Step(_owner(groups, before), _owner(groups, end), place.op, place.path, _line(groups, place)))
+        step = Step(_owner(groups, before), _owner(groups, end), place.op, place.path, _line(groups, place))
+        if not step.start == step.end == step.path:  # a layer's weight and its bias
+            steps.append(step)
         end = before
     return tuple(reversed(steps))
 

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+import torch
+from torch import nn
 
 from fxprune.errors import InputError
 from fxprune.groups import Groups
+from fxprune.pipeline import analyze
 from fxprune.view.why import ties_of, why
+from fxprune.zoo.hat import OverlappingBlock
 
 Found = Callable[..., Groups]
 
@@ -67,3 +71,24 @@ def test_ties_name_ops_and_lines(found: Found) -> None:
     assert ties[0].layers == ("head", "body.0.conv2")
     assert ties[-1].line is not None
     assert ties[-1].line.startswith("edsr.py:")
+
+
+class Overlapping(nn.Module):
+    """HAT's overlapping attention by itself: what its queries meet has a size of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 8)
+        self.block = OverlappingBlock(8, 2, 4, 6, 2)
+        self.register_buffer("positions", torch.zeros(16, 36, dtype=torch.long))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.block(self.head(x.flatten(2).transpose(1, 2)), (8, 8), self.positions)
+
+
+def test_a_layer_is_not_said_to_be_tied_to_itself() -> None:
+    torch.manual_seed(0)
+    answer = why(analyze(Overlapping(), torch.rand(1, 3, 8, 8)), "block.qkv")
+    assert "protected" in answer.answer
+    assert "`matmul`" in answer.answer
+    assert answer.steps == ()

@@ -327,7 +327,7 @@
       head.append(chip(group), ` ${group.kind}, ${size} ${group.width === 1 ? "channel" : "channels"}`);
       panel.append(head);
       if (group.reason) panel.append(element("p", `protected: ${group.reason}`));
-      for (const [title, names] of [["filters of", group.out], ["inputs of", group.in], ["entries of", group.along]]) {
+      for (const [title, names] of [["filters of", group.out], ["inputs of", group.in], ["goes along in", group.along]]) {
         if (!names.length) continue;
         panel.append(element("h3", title));
         const list = element("ul");
