@@ -82,6 +82,12 @@ class Checkpoints:
         """Remove all of them."""
         for step in self.steps():
             self.path(step).unlink(missing_ok=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what was half written when a process was killed."""
+        for path in self.folder.glob("checkpoint-*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

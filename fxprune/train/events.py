@@ -58,7 +58,8 @@ class Metrics:
 
     Args:
         path: of the file; None: nothing is written.
-        size: bytes to keep of what is there, what came before a checkpoint.
+        size: bytes to keep of what is there, what came before a checkpoint. Where the file has come to harm since, the
+            lines before that are kept.
 
     Raises:
         OutputError: the file cannot be written.
@@ -69,20 +70,28 @@ class Metrics:
         self.events: list[Event] = []
         if path is not None:
             try:
-                with path.open("ab") as file:
-                    file.truncate(size)
-                self.events.extend(read_metrics(path))
+                path.touch()
+                self.events, self.size = _whole(path.read_bytes()[:size])
+                os.truncate(path, self.size)
             except OSError as error:
                 raise OutputError(f"{path}: {error.strerror or error}") from None
 
     def __call__(self, event: Event) -> None:
-        """Append an event."""
+        """Append an event.
+
+        Raises:
+            OutputError: it cannot be written. It is remembered all the same, and nothing more is written.
+        """
         self.events.append(event)
         if self.path is None:
             return
-        with self.path.open("ab") as file:
-            file.write(_line(event).encode())
-            self.size = file.seek(0, os.SEEK_END)
+        try:
+            with self.path.open("ab") as file:
+                file.write(_line(event).encode())
+                self.size = file.seek(0, os.SEEK_END)
+        except OSError as error:
+            path, self.path = self.path, None
+            raise OutputError(f"{path}: {error.strerror or error}") from None
 
 
 def metrics_text(events: Iterable[Event]) -> str:
@@ -96,12 +105,25 @@ def _line(event: Event) -> str:
 
 
 def read_metrics(path: Path) -> list[Event]:
-    """The events in a file of metrics; what is not finite comes back as None."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        plain = json.loads(line)
-        found.append(Event(plain.pop("kind"), plain.pop("step"), plain.pop("phase"), plain))
-    return found
+    """The events in a file of metrics, up to a line that is not whole; what is not finite comes back as None."""
+    return _whole(path.read_bytes())[0]
+
+
+def _whole(content: bytes) -> tuple[list[Event], int]:
+    """The events of the lines that are whole, up to the first one that is not; and how many bytes that is."""
+    found: list[Event] = []
+    size = 0
+    for line in content.splitlines(keepends=True):
+        try:
+            plain = json.loads(line)
+            found.append(Event(plain.pop("kind"), plain.pop("step"), plain.pop("phase"), plain))
+        except (ValueError, KeyError, AttributeError):
+            break
+        if not line.endswith(b"\n"):
+            found.pop()
+            break
+        size += len(line)
+    return found, size
 
 
 def _finite(value: Any) -> Any:

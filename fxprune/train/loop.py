@@ -129,6 +129,8 @@ class Trainer:
         self.notes += notes
         if resume and state is not None:
             check_spec(state, self.spec)
+            if self.checkpoints is not None and self.fabric.global_rank == 0:
+                self.checkpoints.sweep()
             self.restore(state)
         else:
             if self.checkpoints is not None and self.fabric.global_rank == 0:

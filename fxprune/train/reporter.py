@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from fxprune.errors import OutputError
 from fxprune.schedule import Pruner
 from fxprune.train.evaluate import Setup, evaluate
 from fxprune.train.events import Beat, Event, Kind, Metrics, TrainError, Watch
@@ -45,7 +46,10 @@ class Reporter:
         """Hand an event on."""
         if self.fabric.global_rank == 0:
             event = Event(kind, self.done, self.phase, data)
-            self.metrics(event)
+            try:
+                self.metrics(event)
+            except OutputError as error:
+                self.watch(Event("note", self.done, self.phase, {"text": f"no more metrics are written: {error}"}))
             self.watch(event)
 
     def begin(self, word: str, **data: Any) -> None:

@@ -131,6 +131,65 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == [checkpoints.path(1).name]
 
 
+def test_a_torn_checkpoint_of_a_run_costs_steps_not_bits(tmp_path: Path) -> None:
+    """Killed, and the newest checkpoint damaged besides: the run goes on from the one before, and ends the same."""
+    with pytest.raises(Killed):
+        run(ASSL, run=tmp_path, checkpoint_every=2, watch=at(20))
+    newest, before = Checkpoints(tmp_path).steps()
+    path = Checkpoints(tmp_path).path(newest)
+    path.write_bytes(path.read_bytes()[:-100])
+    events: list[Event] = []
+    assert same(run(ASSL, events, run=tmp_path, resume=True), run(ASSL))
+    assert of(events, "step")[0].step == before + 1
+    assert any("torn or damaged" in str(event.data) for event in of(events, "note"))
+
+
+def test_all_checkpoints_torn_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(SRP, run=tmp_path, checkpoint_every=2, watch=at(12))
+    for path in tmp_path.glob("checkpoint-*"):
+        path.write_bytes(b"")
+    events: list[Event] = []
+    assert same(run(SRP, events, run=tmp_path, resume=True), run(SRP))
+    assert of(events, "step")[0].step == 1
+    assert len(of(events, "note")) == 2
+
+
+def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(SRP, run=tmp_path, checkpoint_every=2, watch=at(9))
+    (tmp_path / "checkpoint-000000099.123.tmp").write_bytes(b"half")
+    run(SRP, run=tmp_path, resume=True)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("harm", ["cut short", "half a line", "zeros"])
+def test_metrics_that_came_to_harm(harm: str, tmp_path: Path) -> None:
+    """What a power failure may leave: the run goes on, with the lines that are whole."""
+    with pytest.raises(Killed):
+        run(SRP, run=tmp_path, checkpoint_every=4, watch=at(12))
+    path = tmp_path / "metrics.jsonl"
+    content = path.read_bytes()
+    path.write_bytes({"cut short": b"", "half a line": content[:100], "zeros": content[:90] + bytes(2000)}[harm])
+    assert same(run(SRP, run=tmp_path, resume=True), run(SRP))
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()][-1] == "finish"
+
+
+def test_metrics_that_cannot_be_written_are_told_of_once(tmp_path: Path) -> None:
+    events: list[Event] = []
+
+    def fill(event: Event) -> None:
+        events.append(event)
+        if event.kind == "step" and event.step == 5:
+            (tmp_path / "metrics.jsonl").unlink()
+            (tmp_path / "metrics.jsonl").mkdir()
+
+    trained = run(SRP, run=tmp_path, watch=fill)
+    notes = [event for event in of(events, "note") if "no more metrics" in event.data["text"]]
+    assert len(notes) == 1
+    assert [event.step for event in trained.history if event.kind == "step"] == list(range(1, 18))
+
+
 def test_a_full_disk_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OutputError("disk: No space left on device")
