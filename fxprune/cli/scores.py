@@ -63,8 +63,10 @@ def facts(measured: Measured) -> Table:
     made.add_row(
         "protocol", f"PSNR (dB) and SSIM on Y of YCbCr, {crop} pixels cropped at each side; RGB where it says so"
     )
-    for source in dict.fromkeys(lr_of(one) for one in measured.sets):
-        alike = ", ".join(f"{len(one.pairs)} of {one.name}" for one in measured.sets if lr_of(one) == source)
+    counts = {one.name: len(one.images) for one in measured.rows[0].evaluation.sets}
+    sources = {one.name: lr_of(one) for one in measured.sets if one.name in counts}
+    for source in dict.fromkeys(sources.values()):
+        alike = ", ".join(f"{counts[name]} of {name}" for name, made_so in sources.items() if made_so == source)
         made.add_row("images", Text(f"{alike}; LR images {source}"))
     for row in measured.rows[1:]:
         ensemble = ", self-ensemble" if row.contender.setup.ensemble else ""
