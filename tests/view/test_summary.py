@@ -75,6 +75,13 @@ def test_a_network_without_values_is_reported() -> None:
     assert "nothing" in page_of(fxprune.compile("cut filters 50%", model)).lower()
 
 
+def test_a_bar_of_several_groups_shows_the_fewest_and_the_most() -> None:
+    torch.manual_seed(0)
+    page = page_of(fxprune.compile("cut filters 40% by l1 globally", build("edsr", blocks=3, width=8)))
+    assert re.search(r'<i class="free most" style="width:[\d.]+%"></i><i class="free" style="width:[\d.]+%">', page)
+    assert "most" not in re.findall(r'class="meter constrained">(.*?)</div>', page)[0]
+
+
 @pytest.mark.browser
 def test_the_report_opens_in_a_browser(compiled: Compiled, opened: Callable[[str], Any]) -> None:
     page = opened(page_of(compiled, files=("model.py",)))

@@ -324,7 +324,8 @@
       const group = groups[index];
       const head = element("h2");
       const size = group.after === group.width ? `${group.width}` : `${group.width} → ${group.after}`;
-      head.append(chip(group), ` ${group.kind}, ${size} ${group.width === 1 ? "channel" : "channels"}`);
+      if (group.kind !== "free") head.append(chip(group), " ");
+      head.append(`${group.kind}, ${size} ${group.width === 1 ? "channel" : "channels"}`);
       panel.append(head);
       if (group.reason) panel.append(element("p", `protected: ${group.reason}`));
       for (const [title, names] of [["filters of", group.out], ["inputs of", group.in], ["goes along in", group.along]]) {
