@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -109,8 +110,7 @@ def measure(wish: Wish) -> Measured:
     Raises:
         FxpruneError: a network or images that won't do, options that do not go together, files that cannot be written.
     """
-    if wish.picture and Path(wish.picture).suffix.lower() not in FORMATS:
-        raise OutputError(f"{wish.picture}: no picture is called so", hint=f"end it in {', '.join(FORMATS)}")
+    check_places(wish)
     subjects = named(wish)
     setups, scale = fitting(subjects, wish)
     sets = data(wish.folders or (LEAVES,), scale)
@@ -135,6 +135,25 @@ def measure(wish: Wish) -> Measured:
     notes += [f"{row.contender.name} takes values of 0 to 255" for row in rows if row.contender.setup.peak == 255]
     notes += rows[0].evaluation.notes
     return Measured(sets[0].scale, rows, sets, tuple(dict.fromkeys(notes)), wish.save, wish.picture, pictured)
+
+
+def check_places(wish: Wish) -> None:
+    """Refuse a picture and a folder for images that could not be written in the end.
+
+    Raises:
+        OutputError: one of them.
+    """
+    if wish.picture and Path(wish.picture).suffix.lower() not in FORMATS:
+        raise OutputError(f"{wish.picture}: no picture is called so", hint=f"end it in {', '.join(FORMATS)}")
+    if wish.picture and not Path(wish.picture).absolute().parent.is_dir():
+        raise OutputError(f"cannot write {wish.picture}: there is no folder {Path(wish.picture).parent}")
+    if wish.save:
+        place = Path(wish.save).absolute()
+        above = next(path for path in (place, *place.parents) if path.exists())
+        if not above.is_dir():
+            raise OutputError(f"cannot save to {wish.save}: {above.name} is a file")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot save to {wish.save}: {above} may not be written")
 
 
 def named(wish: Wish) -> list[Subject]:

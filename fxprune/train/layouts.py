@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from fxprune.errors import InputError
+from fxprune.models.reference import did_you_mean
 from fxprune.train.pictures import SUFFIXES, ImageSet, Pair, image_size
 
 __all__ = ["LAYOUTS", "Layout", "find_sets"]
@@ -58,6 +59,8 @@ def find_sets(
     Raises:
         InputError: no such folder; nothing found; several scales, or none, to be seen and none given; no usable image.
     """
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist", hint=_nearest(folder))
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", hint="data is a folder of images")
     if scale is not None and scale < 1:
@@ -73,6 +76,15 @@ def find_sets(
         notes = [note for one in sets for note in one.notes]
         raise InputError(f"no usable image in {folder}", hint="; ".join(notes[:3]) + ("; …" if len(notes) > 3 else ""))
     return tuple(_of_role(sets, role))
+
+
+def _nearest(folder: Path) -> str | None:
+    """What may have been meant by a folder that is not there."""
+    beside = folder.parent
+    if not beside.is_dir():
+        return f"there is no folder {beside}"
+    names = [entry.name for entry in beside.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return did_you_mean(folder.name, names)
 
 
 def _may_be_a_set(folder: Path, scale: int | None) -> bool:

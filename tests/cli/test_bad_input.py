@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
+from PIL import Image
+
+from fxprune.train.dead_leaves import Leaves
 
 Run = Callable[..., Result]
 
@@ -48,6 +51,10 @@ FILES: dict[str, str | bytes] = {
     "double.py": "from torch import nn\n\n\ndef build_model():\n"
     "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3)).double()\n",
     "theirs/thesis.tex": "\\begin{document}\n",
+    "classes.py": "from torch import nn\n\n\ndef build_model():\n"
+    "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n",
+    "smaller.py": "from torch import nn\n\n\ndef build_model():\n    return nn.Conv2d(3, 3, 3, stride=2)\n",
+    "damaged/one.png": b"\x89PNG\r\n\x1a\n",
 }
 
 CASES: dict[str, tuple[str, ...]] = {
@@ -93,6 +100,23 @@ CASES: dict[str, tuple[str, ...]] = {
     "setting without a model": ("check", "variable.prune", "--set", "s=3"),
     "no such layer to ask about": ("groups", "net.py", "--why", "boddy.1"),
     "no such format": ("groups", "net.py", "-o", "groups.doc"),
+    "measured at another scale": ("eval", "net.py", "--scale", "3"),
+    "zoo measured at another scale": ("eval", "zoo:fsrcnn", "--scale", "4"),
+    "no scale to measure at": ("eval", "bicubic"),
+    "no folder of images": ("eval", "bicubic", "--data", "imagse"),
+    "no images": ("eval", "bicubic", "--scale", "2", "--data", "theirs"),
+    "damaged images": ("eval", "bicubic", "--scale", "2", "--data", "damaged"),
+    "no upscaler": ("eval", "classes.py"),
+    "smaller images": ("eval", "smaller.py"),
+    "an input too few to measure": ("eval", "pair.py"),
+    "settings for bicubic": ("eval", "bicubic", "--scale", "2", "--set", "width=8"),
+    "measured folder is not ours": ("eval", "theirs"),
+    "dense network of another scale": ("eval", "net.py", "--dense", "zoo:pan"),
+    "no such picture": ("eval", "net.py", "--picture", "side.svg"),
+    "no such image": ("eval", "net.py", "--picture", "side.png", "--image", "leaves-1-0010"),
+    "picture in no folder": ("eval", "zoo:fsrcnn", "--data", "images", "--picture", "gone/side.png"),
+    "saved over what is read": ("eval", "zoo:fsrcnn", "--data", "images", "--save", "."),
+    "saved below a file": ("eval", "zoo:fsrcnn", "--data", "images", "--save", "net.py/made"),
     "check finds mistakes": ("check", "layer.prune", "net.py"),
     "fmt of what does not parse": ("fmt", "half.prune", "keyword.prune", "empty.prune"),
     "no such network to list": ("zoo", "swin"),
@@ -105,6 +129,8 @@ def mistakes(place: Path) -> Path:
     for name, content in FILES.items():
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (place / "images").mkdir()
+    Image.fromarray(Leaves(9, 0, 32, 32).draw()).save(place / "images" / "one.png")
     torch.save({"head.weight": torch.zeros(8, 3, 3, 3)}, place / "small.pth")
     return place
 
