@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -68,50 +69,58 @@ def _units(positions: Positions, keep: int) -> int:
 
 
 def routes(
-    run: Callable[[Any], Sequence[Any]],
-    shape: tuple[int, ...],
-    make: Callable[[NDArray[np.int64]], Any],
-    read: Callable[[Any], NDArray[np.int64]],
-    wanted: Collection[int],
+    run: Callable[[torch.Tensor], Sequence[torch.Tensor]], shape: tuple[int, ...], wanted: Collection[int]
 ) -> tuple[Route, ...]:
     """One route per output of `run`, found by running it on positions.
 
     Args:
         run: the op with everything but the moved tensor filled in; returns its outputs.
         shape: shape of the moved tensor.
-        make: integer array → tensor, and `read`: tensor → integer array.
         wanted: the dimensions to follow; the others only if one of these is spread over several.
     """
-    found = _routes(run, shape, make, read, wanted)
+    found = _routes(run, shape, wanted)
     spread = any(len(landing.axes) > 1 for route in found for landing in route.landings)
-    return _routes(run, shape, make, read, range(len(shape))) if spread else found
+    return _routes(run, shape, range(len(shape))) if spread else found
 
 
 def _routes(
-    run: Callable[[Any], Sequence[Any]],
-    shape: tuple[int, ...],
-    make: Callable[[NDArray[np.int64]], Any],
-    read: Callable[[Any], NDArray[np.int64]],
-    wanted: Collection[int],
+    run: Callable[[torch.Tensor], Sequence[torch.Tensor]], shape: tuple[int, ...], wanted: Collection[int]
 ) -> tuple[Route, ...]:
     found: list[list[Landing]] = []
     ranks: list[int] = []
     for dim, size in enumerate(shape):
         if size <= 1 or dim not in wanted:
             continue
-        view = [1] * len(shape)
-        view[dim] = size
-        field = np.ascontiguousarray(np.broadcast_to(np.arange(size).reshape(view), shape))
-        outputs = [read(out) for out in run(make(field))]
+        outputs = _moved(run, torch.arange(1, size + 1, dtype=torch.float64), dim, shape)
         if not found:
             found = [[] for _ in outputs]
             ranks = [out.ndim for out in outputs]
         for landings, out in zip(found, outputs, strict=True):
             landings.append(_land(dim, out))
     if not found:
-        outputs = [read(out) for out in run(make(np.zeros(shape, np.int64)))]
+        outputs = _moved(run, torch.zeros(1, dtype=torch.float64), 0, shape)
         found, ranks = [[] for _ in outputs], [out.ndim for out in outputs]
     return tuple(Route(rank, tuple(landings)) for rank, landings in zip(ranks, found, strict=True))
+
+
+def _moved(
+    run: Callable[[torch.Tensor], Sequence[torch.Tensor]], line: torch.Tensor, dim: int, shape: tuple[int, ...]
+) -> list[Positions]:
+    """Where the positions along one dimension went. Dimensions along which nothing varies come out with size 1.
+
+    Positions are counted from 1 and carried as float64: exact, and zero is left for constants. The field of them is
+    held as its one line, repeated in all other dimensions with stride 0; most moves keep it so.
+    """
+    view = [1] * len(shape)
+    if shape:
+        view[dim] = len(line)
+    field = line.reshape(view).expand(shape)
+    try:
+        outputs = run(field)
+    except RuntimeError:  # a view that needs the whole field in memory
+        outputs = run(field.contiguous())
+    lines = [out[tuple(slice(0, 1) if step == 0 else slice(None) for step in out.stride())] for out in outputs]
+    return [out.numpy().astype(np.int64) - 1 for out in lines]
 
 
 def _land(dim: int, out: Positions) -> Landing:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fxprune.groups.labels import Axis, Labels
 from fxprune.groups.movement import Landing, Route, routes
@@ -36,20 +35,12 @@ def move(op: Op, labels: Labels | None = None, **literals: Any) -> list[Labels]:
 
 
 def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any], wanted: tuple[int, ...]) -> tuple[Route, ...]:
-    """Positions are counted from 1 and carried as float64: exact, and zero is left for constants."""
-
     def run(field: torch.Tensor) -> list[torch.Tensor]:
+        field = field.contiguous() if "stride" in op.args else field  # of which the call itself says how it lies
         out = op.rerun(lambda t: field if t is moved else torch.zeros(t.shape, dtype=t.dtype), **literals)
         return [out] if isinstance(out, torch.Tensor) else list(out)
 
-    def make(positions: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(positions + 1).to(torch.float64)
-
-    def read(out: torch.Tensor) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = out.numpy().astype(np.int64) - 1
-        return found
-
-    return routes(run, tuple(moved.shape), make, read, wanted)
+    return routes(run, tuple(moved.shape), wanted)
 
 
 def _land(op: Op, labels: Labels, route: Route) -> Labels:
