@@ -9,7 +9,9 @@ FxpruneError
 ├── PlanError          a plan that cannot be made: nothing selected, a budget out of reach
 ├── RewriteError       the rewritten graph broke its promise
 │   └── VerifyError    masked and compact differ, with the first node where they do
-└── OutputError        a folder or file that cannot be written or read back
+├── OutputError        a folder or file that cannot be written or read back
+├── TrainError         training that cannot go on; it stands in fxprune.train.events
+└── StoppedError       training that was asked to stop, with nothing lost; it stands there too
 ```
 
 `Diagnostic` is one finding: what was wrong, where, a hint. An error carries one or several; `str(error)` is the

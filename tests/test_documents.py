@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import fxprune.errors
 from fxprune.cli import front
 from fxprune.lang import format_spec, parse
 
@@ -116,6 +117,22 @@ def test_every_reason_has_its_remedy() -> None:
     assert len(found) > 20
     assert found - told == set()
     assert {reason for reason in told if reason.startswith("`…`")} - found == set()
+
+
+def test_the_reference_has_every_public_name_and_every_error() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    shown = {line.split()[1] for line in page.splitlines() if line.startswith(":::")}
+    missing = set(fxprune.__all__) - {name.rpartition(".")[2] for name in shown}
+    assert missing <= {"FxpruneError"}  # it is shown with its module
+    drawn = set(re.findall(r"\w+Error", fxprune.errors.__doc__ or ""))
+    defined = {
+        node.name: path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in (ROOT / "fxprune").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and not node.name.startswith("_")
+    }
+    assert set(defined) == drawn
+    assert {f"{module}.{name}" for name, module in defined.items() if module not in shown} <= shown
 
 
 @pytest.mark.slow
