@@ -31,6 +31,7 @@ class Ranked:
     order: Ids  # unit numbers, the least important first
     scores: NDArray[np.float64]  # in that order
     multiple: int = 1  # what stays is rounded up to a multiple of this
+    least: int = 1  # so many stay, the last in order
 
     @property
     def width(self) -> int:
@@ -38,14 +39,15 @@ class Ranked:
         return len(self.order)
 
     def up(self, kept: int) -> int:
-        """The next number of units that may stay: a multiple, at least one of them, at most all."""
-        return min(self.width, max(1, -(-kept // self.multiple) * self.multiple))
+        """The next number of units that may stay: a multiple, at least the least, at most all."""
+        return min(self.width, -(-max(self.least, kept) // self.multiple) * self.multiple)
 
 
 def keep(ranked: Ranked, amount: Share | KeepCount) -> int:
     """How many units of one group stay.
 
-    A share of units removed is rounded up unless it says otherwise, and one unit always stays: min(⌈r·n⌉, n − 1).
+    A share of units removed is rounded up unless it says otherwise, and one unit always stays: min(⌈r·n⌉, n − 1). Of
+    a group that is used in parts, one of each part does.
     """
     if isinstance(amount, KeepCount):
         return ranked.up(amount.count)
@@ -72,9 +74,9 @@ def _walk(ranked: Sequence[Ranked], by_score: bool) -> list[Step]:
     steps: list[Step] = []
     for k, r in enumerate(ranked):
         kept = r.width
-        while kept > 1:
-            after = max(1, (kept - 1) // r.multiple * r.multiple) if r.multiple > 1 else kept - 1
-            if after < r.multiple and r.multiple > 1:
+        while kept > r.least:
+            after = (kept - 1) // r.multiple * r.multiple
+            if after < r.least or after == 0:
                 break  # less than one multiple would stay
             gone = r.width - after
             key = float(r.scores[:gone].max()) if by_score else gone / r.width

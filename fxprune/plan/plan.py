@@ -27,6 +27,7 @@ from fxprune.lang import (
     Spec,
 )
 from fxprune.plan.budget import Ranked, fewest, keep, spend
+from fxprune.plan.core import needed, with_cores
 from fxprune.plan.cost import FULL_HD_READY, Cost, cost_of
 from fxprune.plan.peer import Calibration
 from fxprune.plan.scores import score
@@ -90,6 +91,7 @@ class _Planner:
         self.gone: dict[int, Ids] = {}
         self.why: dict[int, str] = {g.index: g.reason for g in groups.protected if g.reason}
         self.notes: list[str] = []
+        self.sets: list[Ids] | None = None
 
     def run(self) -> Plan:
         """Every statement in turn."""
@@ -161,11 +163,26 @@ class _Planner:
         pools: dict[int, list[tuple[Group, _Terms]]] = {}
         for group, terms, number in self.terms(statement, chosen):
             pools.setdefault(number, []).append((group, terms))
+        ranked = [
+            (number, r)
+            for number, pool in pools.items()
+            for terms, groups in _by_terms(pool)
+            for r in self.rank(groups, terms)
+        ]
+        gone = np.concatenate([np.empty(0, np.int64), *self.gone.values()])
+        sets = [units[~np.isin(units, gone)] for units in self.needed()]
+        cored = with_cores([r for _, r in ranked], sets)
         picked: dict[int, Ids] = {}
-        for pool in pools.values():
-            ranked = [r for terms, groups in _by_terms(pool) for r in self.rank(groups, terms)]
-            picked.update(self.take(ranked, pool[0][1]))
+        for number, pool in pools.items():
+            mine = [r for (own, _), r in zip(ranked, cored, strict=True) if own == number]
+            picked.update(self.take(mine, pool[0][1]))
         return picked
+
+    def needed(self) -> list[Ids]:
+        """Sets of units of which one must stay, found once."""
+        if self.sets is None:
+            self.sets = needed(self.groups)
+        return self.sets
 
     def wide_enough(self, chosen: list[Group], selection: Selection | None) -> list[Group]:
         """Leave very narrow groups alone, and say so."""
