@@ -1,22 +1,27 @@
 """Random networks → how many compile exactly, how many are refused and why; exits with 1 if any is wrong.
 
-tools/fuzz_networks.py --count 10000 --seed 0 --jobs 2
+tools/fuzz_networks.py --count 10000 --seed 0 --jobs 2 [--record found.jsonl]
+
+With --record each network's outcome is written down as it comes, and one that is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 
@@ -125,6 +130,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--record", type=Path, help="file of outcomes, added to as they come")
     parser.add_argument("--show", type=int, help="print the network of one seed, as short as it can be made")
     given = parser.parse_args()
     if given.show is not None:
@@ -137,8 +143,8 @@ def main() -> int:
     start = time.perf_counter()
     seeds = range(given.seed, given.seed + given.count)
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(run, seeds, chunksize=20))
-        known = list(pool.map(measured, seeds[: given.count // 4], chunksize=20))
+        known = recorded(pool, measured, seeds[: given.count // 4], given.record, "known")
+        found = [Outcome(**o) for o in recorded(pool, outcome_of, seeds, given.record, "found")]
     if known:
         units, possible, differ = (sum(k[n] for k in known) for n in range(3))
         print(
@@ -147,6 +153,27 @@ def main() -> int:
         )
     report(found, time.perf_counter() - start)
     return int(any(o.kind in ("WRONG", "TRACEBACK") for o in found))
+
+
+def outcome_of(seed: int) -> dict[str, Any]:
+    """One seed's outcome, as plain values."""
+    return asdict(run(seed))
+
+
+def recorded(
+    pool: ProcessPoolExecutor, work: Callable[[int], Any], seeds: Iterable[int], file: Path | None, kind: str
+) -> list[Any]:
+    """`work` of each seed; those that the file has are taken from it, the others added to it."""
+    seeds = list(seeds)
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
+    done = {line["seed"]: line["value"] for line in lines if line["kind"] == kind}
+    missing = [seed for seed in seeds if seed not in done]
+    for seed, value in zip(missing, pool.map(work, missing, chunksize=5), strict=True):
+        done[seed] = value
+        if file:
+            with file.open("a") as out:
+                out.write(json.dumps({"kind": kind, "seed": seed, "value": value}) + "\n")
+    return [done[seed] for seed in seeds]
 
 
 def plain(why: str) -> str:
