@@ -196,6 +196,8 @@ class Phases(Amounts):
             name, values = "until", [limit.value if limit else None]
         elif isinstance(first, tree.Word):
             name = first.text
+        elif isinstance(first, tree.Call) and (made := self.call(first)):
+            name, clauses = made.name, list(made.args)
         else:
             name = ""
             self.wrong(f"an option cannot begin with `{shown(first)}`", first, "a name comes first: lr 1e-4")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar, cast
 
 from fxprune.lang import tree
 from fxprune.lang.ast import Amount, KeepCount, Node, Percent, Share, Statement, Value, Variable
+from fxprune.lang.words import FLAGS
 
 __all__ = ["bind", "lets", "resolve", "substitute"]
 
 T = TypeVar("T")
+ROLES = ("train", "validate")  # of `data`
 FIXED = {"as", "by", "for", "from", "group", "kind", "on", "to", "aggregate", "rounded"}  # clauses that govern names
 
 
@@ -31,8 +33,8 @@ def substitute(lines: Sequence[tree.Line], values: Mapping[str, tree.Value | Non
         lines: as written.
         values: by variable; None for a loop's variable, whose name becomes `tree.Bound`.
 
-    The first word of a line or option, names of arguments and the names that clauses such as `by` and `as` govern are
-    never variables; a layer called like a variable is written in quotes.
+    The first word of a line or option, names of arguments, the roles of `data` and the names that clauses such as `by`
+    and `as` govern are never variables; a layer called like a variable is written in quotes.
     """
     return tuple(_line(line, values) for line in lines)
 
@@ -43,15 +45,27 @@ def _line(line: tree.Line, values: Mapping[str, tree.Value | None]) -> tree.Line
         if isinstance(item, tree.Clause) and item.word == "for" and isinstance(item.operand, tree.Word):
             inner = {**values, item.operand.text: None}
     (first, *rest), *others = line.parts
-    head = first if isinstance(first, tree.Word) else _item(first, values)
-    parts = [(head, *(_item(item, values) for item in rest)), *(_part(part, values) for part in others)]
+    if isinstance(first, tree.Word) and first.text == "data":
+        parts = [(first, *_pairs(rest, values)), *(tuple(_pairs(part, values)) for part in others)]
+    else:
+        head = first if isinstance(first, tree.Word) else _item(first, values)
+        parts = [(head, *(_item(item, values) for item in rest)), *(_part(part, values) for part in others)]
     block = replace(line.block, lines=substitute(line.block.lines, inner)) if line.block else None
     return tree.Line(tuple(parts), block, line.span)
 
 
 def _part(part: tuple[tree.Item, ...], values: Mapping[str, tree.Value | None]) -> tuple[tree.Item, ...]:
-    named = len(part) > 1 and isinstance(part[0], tree.Word)  # `halve every 200k`: an option's name, not a value
+    first = part[0]
+    named = isinstance(first, tree.Word) and (len(part) > 1 or first.text in FLAGS)  # `halve every 200k`: not a value
     return tuple(item if named and at == 0 else _item(item, values) for at, item in enumerate(part))
+
+
+def _pairs(items: Iterable[tree.Item], values: Mapping[str, tree.Value | None]) -> Iterator[tree.Item]:
+    """`train pictures validate tests`: roles and their values. A role's word is a value only right behind a role."""
+    role = False
+    for item in items:
+        role = isinstance(item, tree.Word) and item.text in ROLES and not role
+        yield item if role else _item(item, values)
 
 
 def _item(item: tree.Item, values: Mapping[str, tree.Value | None]) -> tree.Item:

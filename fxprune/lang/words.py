@@ -101,6 +101,7 @@ _TRAINING = frozenset({"steps", "for", "until"})
 
 CHOICE = frozenset({"selection", "role", "in", "except"}) | _HOW_MUCH | _RANKED  # a line of a block of choices
 OPTION = frozenset({"every", "at", "until", "by", "on", "for", "from", "to", "keep"})  # clauses in a block of options
+FLAGS = frozenset({"cosine", "flips", "rotations"})  # options that may stand alone
 
 
 def _word(does: str, example: str, *takes: str | Iterable[str], **more: object) -> Word:

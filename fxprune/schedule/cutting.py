@@ -16,7 +16,9 @@ from fxprune.groups.labels import Ids
 from fxprune.plan import FULL_HD_READY, Decision, Plan, cost_of
 from fxprune.rewrite import Kept, Slicer, Verified, relative, rewrite, verify
 
-__all__ = ["Cutting", "compose", "cut", "gone", "in_names", "in_units", "key_of", "plan_of"]
+NOT_SELECTED = "not selected"
+
+__all__ = ["NOT_SELECTED", "Cutting", "compose", "cut", "gone", "in_names", "in_units", "key_of", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +63,7 @@ def plan_of(groups: Groups, removed: Ids, why: Mapping[str, str] | None = None) 
     """A plan that removes these units; `why` tells reasons by the key of the group."""
     decisions = []
     for group in groups:
-        told = group.reason or (why or {}).get(key_of(groups, group)) or "not selected"
+        told = group.reason or (why or {}).get(key_of(groups, group)) or NOT_SELECTED
         decisions.append(Decision(group, group.units[np.isin(group.units, removed)], told))
     return Plan(groups, tuple(decisions), cost_of(groups, FULL_HD_READY))
 

@@ -18,6 +18,7 @@ __all__ = ["Align", "Item", "Program", "Rewind", "Run", "Save", "Shrink", "Weigh
 
 SETTINGS = ("data", "loss", "optimizer")  # words that say how to train, not what happens
 RUNS = ("train", "finetune", "align", "shrink", "hold")
+AVAILABLE = "train, finetune, mark, align, shrink, hold, cut, weight_norm, repeat, save and rewind"
 OWN = {"shrink": ("step", "until"), "align": ("weight",)}  # options that the phase itself reads; others set training
 
 
@@ -173,7 +174,11 @@ class _Maker:
         if statement.granularity in (None, "filters"):
             return True
         word = getattr(statement, "word", "cut")
-        self.refuse(f"`{word}` of {statement.granularity} is not available in this version", statement.span)
+        self.refuse(
+            f"`{word}` of {statement.granularity} is not available in this version",
+            statement.span,
+            "what can be marked, shrunk and cut is filters: mark filters 50%",
+        )
         return False
 
     def phase(self, phase: Phase, known: Mapping[str, str]) -> Iterator[Item]:
@@ -192,7 +197,7 @@ class _Maker:
                 if self.filters(phase):
                     yield from self.run(phase)
             case word:
-                self.refuse(f"`{word}` is not available in this version", phase.span)
+                self.refuse(f"`{word}` is not available in this version", phase.span, f"there are {AVAILABLE}")
 
     def run(self, phase: Phase) -> Iterator[Item]:
         """A phase that takes steps."""
@@ -225,7 +230,12 @@ class _Maker:
             self.refuse(f"a penalty cannot work on `{phase.on}`", phase.span, "on scale, or leave it out")
         for name in ("times", "mark"):
             if name in options:
-                self.refuse(f"`{name}` is not available for filters in this version", options[name].span)
+                told = "mark again" if name == "mark" else name
+                self.refuse(
+                    f"`{told}` is not available in this version",
+                    options[name].span,
+                    "filters shrink by a growing penalty: shrink l2 { step 1e-4 every 20, until 0.5 }",
+                )
         step = options.get("step", Option("step", (Fraction(1, 10**4),), (("every", 20),)))
         until = options.get("until")
         delta = _number(step.values[0] if step.values else None)

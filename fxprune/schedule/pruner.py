@@ -37,7 +37,7 @@ from fxprune.models import example_for
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.plan.select import selected
 from fxprune.schedule.aligner import Aligner
-from fxprune.schedule.cutting import Cutting, cut, in_names, in_units, key_of, plan_of
+from fxprune.schedule.cutting import NOT_SELECTED, Cutting, cut, in_names, in_units, key_of, plan_of
 from fxprune.schedule.discovery import find_groups
 from fxprune.schedule.live import add_weight_norm
 from fxprune.schedule.penalty import Cohort, Penalty, norms
@@ -320,7 +320,7 @@ class Pruner:
             picked = np.concatenate([self.marked[~np.isin(self.marked, theirs)], plan.removed])
             names = self.agree(in_names(self.groups, picked))
             self.marked = in_units(self.groups, names)
-            self.why.update({key_of(self.groups, d.group): d.why for d in chosen if d.why})
+            self._note(plan)
             if not self.check or self._rehearsed():
                 return
 
@@ -349,10 +349,21 @@ class Pruner:
             calibration = self.calibration() if callable(self.calibration) else self.calibration
         return make_plan(self.program.alone(Cut(**said)), self.groups, calibration)
 
+    def _note(self, plan: Plan) -> None:
+        """Remember by what groups were chosen, and why others were not."""
+        for decision in plan.decisions:
+            if decision.why and not decision.group.reason:
+                key = key_of(plan.groups, decision.group)
+                if len(decision.removed):
+                    self.why[key] = decision.why
+                elif decision.why != NOT_SELECTED:
+                    self.why.setdefault(key, decision.why)
+
     def _plan(self, statement: Cut) -> Plan:
         """What a cut removes."""
         if not statement.bakes:
             plan = self._choose(statement)
+            self._note(plan)
             agreed = in_units(self.groups, self.agree(in_names(self.groups, plan.removed)))
             return plan if np.array_equal(agreed, np.unique(plan.removed)) else plan_of(self.groups, agreed, self.why)
         if not len(self.marked):

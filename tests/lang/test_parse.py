@@ -19,6 +19,7 @@ from fxprune.lang import (
     Let,
     ModelRef,
     Percent,
+    Phase,
     Protect,
     Share,
     Spec,
@@ -182,6 +183,25 @@ def test_a_variable_stands_for_its_value_everywhere() -> None:
     assert spec.of(Let)[0].value == Percent(Fraction(7, 10))
     assert spec.variables == {"r": Percent(Fraction(7, 10)), "n": 8, "m": 8, "b": (1, 2)}
     assert format_spec(spec) == text
+
+
+def test_a_limit_may_be_a_variable() -> None:
+    spec = parse("let top = 0.5\nmark filters 50%\nshrink l2 { step 1e-4 every 20, until top }\ncut\n")
+    (shrink,) = (s for s in spec if isinstance(s, Phase))
+    assert {o.name: o.values for o in shrink.options}["until"] == (Fraction(1, 2),)
+
+
+def test_variables_named_as_options_are() -> None:
+    """A name stays a name where an option begins; elsewhere it is the variable."""
+    text = """let train = "A"
+let validate = "B"
+let patch = 24
+let rotations = no
+data train train validate validate { patch patch, flips, rotations }
+"""
+    (data,) = (s for s in parse(text) if isinstance(s, Phase))
+    found = {o.name: o.values for o in data.options}
+    assert found == {"train": ("A",), "validate": ("B",), "patch": (24,), "flips": (), "rotations": ()}
 
 
 def test_a_layer_with_the_name_of_a_variable_is_quoted() -> None:
