@@ -135,6 +135,14 @@ def test_the_reference_has_every_public_name_and_every_error() -> None:
     assert {f"{module}.{name}" for name, module in defined.items() if module not in shown} <= shown
 
 
+def test_every_message_has_its_remedy() -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_message_docs.py"))
+    rows = [line for line in made["page"]().splitlines() if line.startswith("| ")]
+    assert len(rows) > 200
+    bare = [row for row in rows if made["BELOW"] in row or row.endswith("|  |")]
+    assert bare == [], "say in REMEDIES of tools/make_message_docs.py what to do"
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="needs mkdocs-material and mkdocstrings: pip install '.[docs]'")

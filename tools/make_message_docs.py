@@ -45,9 +45,10 @@ KINDS = (
     "OutputError",
 )
 FOUND = ("Diagnostic", "refuse", "TrainError", "StoppedError")
+BELOW = "the hint below it says what"  # it is put together while the program runs
 OURS = "a fault of fxprune: please report it, with the model if you can"
 
-# Where the program gives no hint: the beginning of a message → what to do.
+# Where the program gives no hint, or puts one together: the beginning of a message → what to do.
 REMEDIES = {
     "a budget is more than 0%": "write a share between, such as 50%",
     "a choice takes no block": "give the choice its own line in the block before it",
@@ -78,13 +79,85 @@ REMEDIES = {
     "…: the weights cannot be loaded": "the file was changed since it was written: compile again",
     "…: load() gives": "the file was changed since it was written: compile again",
     "…: no such folder": "name the folder that fxprune compile wrote",
+    "--device …": "the hint lists the devices that are there; cpu always is",
+    "--set …: the spec has no variable": "name a model, or a variable that the spec defines with `let`",
+    "`…` cannot stand here": "the hint says what may: a statement begins a line, a block stands in braces",
+    "`…` has no argument": "the hint lists those it has",
+    "`…` has no meaning here": 'unusual names are quoted: "a-b"',
+    "how much is to be": "say how much: 50%, keep 32, until params <= 700K",
+    "… is a model, not a spec": "give the spec first: fxprune compile SPEC MODEL",
+    "`…` is no measure of": "the hint lists the measures there are",
+    "no variable is called": "write `let NAME = VALUE` before it, or one of the names in the hint",
+    "something is missing before": "the hint says what the statement needs",
+    "there is no file …": "the hint names files nearby; paths start from the folder of the spec",
+    "this `…` is never closed": "put the closing bracket or brace",
+    "… does not exist": "the hint names files nearby; paths start from the present folder",
+    "… does not name a model": "write model.py, model.py:factory, package.module:factory or zoo:edsr",
+    "… has no argument …": "the hint lists those it has",
+    "… in … has no argument …": "the hint lists those it has",
+    "… in … …": "name a network class, a network, or a function that gives one",
+    "… is a checkpoint of no network": "give its code as the model, and the file with --weights",
+    "… is a folder, not a Python file": "name the file in it",
+    "… is not a Python file": "weights go to --weights; code is a .py file",
+    "…: … is …, not …": "the hint says what the argument takes",
+    "… looks like a network that spandrel knows": "the hint says what spandrel met; give the code as the model instead",
+    "no model found in …": "define a network class, a module-level `model`, or `build_model()`",
+    "no model is named": "give one after the spec, or add a line such as: model edsr(scale=2)",
+    "…: … raised …": "the line that is named is your file's; it has to run by itself",
+    "spandrel does not import": "pip install --no-deps spandrel einops",
+    "…the model does not take an input of": "give the shape it takes: --input 1x3x48x48, or `input` in the spec",
+    "there is no module …": "is it installed, and spelt as it is imported?",
+    "there is no network … in the zoo": "`fxprune zoo` lists them",
+    "there is no … in …": "the hint names what the file defines",
+    "`…` does not fit": "the hint lists what does",
+    "no layer is called": "the hint names the nearest; `fxprune groups MODEL` lists all",
+    "this selects no group that can be cut": "select every layer that makes the channels; the hint names the others",
+    "a batch of … patches": "the hint says what there is room for: a smaller batch or patch",
+    "`align`: … has no scale": "add a line `weight_norm` before it",
+    "`align`: the filters of": "leave that layer out, or protect it",
+    "`…` cannot be that": "the hint says what it takes",
+    "… holds a run that is at step": "go on with --resume, or choose another folder with -o",
+    "`init` is `new`": "finetune 300k steps { init new }, or nothing",
+    "`…` is yes or no": "write yes or no",
+    "`…` needs folders of images": 'data train "DIV2K", or --data DIR',
+    "`…` needs the steps at which": "halve at 200k, 400k",
+    "no image of … can be measured": "the hint says what is wrong with the first of them",
+    "no images found in": "the hint says what was looked for: HR images, or the layouts of DIV2K, BasicSR and KAIR",
+    "no training image can be read": "the hint names the first of them and what is wrong with it",
+    "no training image has": "a smaller patch, or larger images",
+    "`…` says nothing about": "the hint lists what may be said there",
+    "stopped after step": "nothing is lost: the same command with --resume goes on",
+    "`…` takes ……": "the hint shows how it is written",
+    "the checkpoint is that of another spec": "the spec as it was, or start anew without --resume",
+    "the decay of a running mean": "write a number from 0 up and less than 1: 0.999",
+    "there is no loss": "the hint lists those there are",
+    "there is no optimizer": "the hint lists those there are",
+    "an image without pixels": "leave that file out",
+    "`…` cannot run at the same time": "after `while` comes one `shrink`, beside an `align`",
+    "`…` is the trainer's": "take `save`, `rewind` and `repeat` out of the spec, or let fxprune compile train",
+    "no constrained group is there": "a group is aligned if several layers make it: see `fxprune groups MODEL`",
+    "…: no LR image of that name": "LR images are called as their HR images, or with x2, x3, x4 behind",
+    "…: not readable": "look at the permissions of the folder",
+    "… pictures of dead leaves": "their count is 0 or more",
+    "…: smaller than when": "the file was changed during the run: start it again",
+    "the marks are those of another network": "resume with the model and the spec that the run began with",
+    "the precision is one": "say it once",
+    "this number of steps has no value": "give it one: let N = 1000, or --set N=1000",
+    "this state is that of another spec": "resume with the model and the spec that the run began with",
+    "…: …x… pixels are not": "is it the LR set of that scale?",
+    "…: …x… pixels are too few": "leave that file out",
+    "--image …: there is no such image": "the hint names the images there are",
+    "… makes images … times larger": "the hint says which scale to measure at",
+    "…: … is of type …": "the file was changed since it was written: compile again",
+    "…: … is …, the model needs": "the file was changed since it was written: compile again",
+    "…: the file …": "compile again, or copy the folder whole",
 }
 BY_SECTION = {  # where neither a hint nor REMEDIES says more
     "The spec": "see [the language](language.md)",
     "The model": "the message names the place",
     "The trace": "the line that is named cannot be followed; another way to write it may be",
     "The plan": "see [the language](language.md)",
-    "Training": "see [the language](language.md)",
+    "Training": "the message names what is amiss",
     "Pictures and pages": "the message names the place",
     "Output": "look at the path that is named",
     "Proof and source": OURS,
@@ -99,7 +172,8 @@ def page() -> str:
         if title is None:
             continue
         for message, hint in messages(ast.parse(path.read_text(encoding="utf-8"))):
-            rows[title].setdefault(message, hint or remedy(message, title))
+            written = hint if hint and hint != BELOW else remedy(message) or hint or BY_SECTION[title]
+            rows[title].setdefault(message, written)
     parts = [HEAD.rstrip("\n")]
     for title, told in rows.items():
         parts += [f"## {title}", table(sorted(told.items(), key=lambda row: row[0].lstrip("…`:/ ").lower()))]
@@ -122,7 +196,7 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
             continue
         third = node.args[2:3] if name == "Diagnostic" else node.args[2:3] if name == "refuse" else []
         given = [keyword.value for keyword in node.keywords if keyword.arg == "hint"] + third
-        yield said, (text(given[0]) or "the hint below it says what") if given else None
+        yield said, (text(given[0]) or BELOW) if given else None
 
 
 def text(node: ast.expr) -> str | None:
@@ -138,8 +212,8 @@ def text(node: ast.expr) -> str | None:
     return None
 
 
-def remedy(message: str, title: str) -> str:
-    return next((does for begin, does in REMEDIES.items() if message.startswith(begin)), BY_SECTION[title])
+def remedy(message: str) -> str | None:
+    return next((does for begin, does in REMEDIES.items() if message.startswith(begin)), None)
 
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
