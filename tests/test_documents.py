@@ -135,6 +135,16 @@ def test_the_reference_has_every_public_name_and_every_error() -> None:
     assert {f"{module}.{name}" for name, module in defined.items() if module not in shown} <= shown
 
 
+def test_the_architecture_lists_the_folders_in_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = [name.rstrip("/").removesuffix(".py") for row in rows for name in re.findall(r"`([\w./]+)`", row)]
+    floors = runpy.run_path(str(ROOT / "tests" / "test_layout.py"))["FLOORS"]
+    assert sorted(told[:2]) == ["errors", "source"]
+    assert told[2:] == [name for name in floors if name not in ("errors", "source", "internals") and "__" not in name]
+    assert "`internals.py`" in page
+
+
 def test_every_message_has_its_remedy() -> None:
     made = runpy.run_path(str(ROOT / "tools" / "make_message_docs.py"))
     rows = [line for line in made["page"]().splitlines() if line.startswith("| ")]
