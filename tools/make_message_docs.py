@@ -29,6 +29,15 @@ SECTIONS = {
     "The model": ("models/", "zoo/"),
     "The trace": ("trace/",),
     "The plan": ("plan/", "pipeline.py"),
+    "Evaluation": (
+        "cli/measuring.py",
+        "cli/subjects.py",
+        "train/comparison.py",
+        "train/evaluate.py",
+        "train/fitting.py",
+        "train/metrics.py",
+        "train/tiles.py",
+    ),
     "Training": ("schedule/", "train/"),
     "Pictures and pages": ("view/", "cli/"),
     "Output": ("emit/load.py", "emit/places.py", "emit/writer.py", "emit/files.py"),
@@ -153,6 +162,7 @@ REMEDIES = {
     "…: the file …": "compile again, or copy the folder whole",
 }
 BY_SECTION = {  # where neither a hint nor REMEDIES says more
+    "Evaluation": "see [measuring a network](evaluation.md)",
     "The spec": "see [the language](language.md)",
     "The model": "the message names the place",
     "The trace": "the line that is named cannot be followed; another way to write it may be",

@@ -146,14 +146,16 @@ def check_places(wish: Wish) -> None:
     if wish.picture and Path(wish.picture).suffix.lower() not in FORMATS:
         raise OutputError(f"{wish.picture}: no picture is called so", hint=f"end it in {', '.join(FORMATS)}")
     if wish.picture and not Path(wish.picture).absolute().parent.is_dir():
-        raise OutputError(f"cannot write {wish.picture}: there is no folder {Path(wish.picture).parent}")
+        raise OutputError(
+            f"cannot write {wish.picture}: there is no folder {Path(wish.picture).parent}", hint="make it first"
+        )
     if wish.save:
         place = Path(wish.save).absolute()
         above = next(path for path in (place, *place.parents) if path.exists())
         if not above.is_dir():
-            raise OutputError(f"cannot save to {wish.save}: {above.name} is a file")
+            raise OutputError(f"cannot save to {wish.save}: {above.name} is a file", hint="name a folder")
         if not os.access(above, os.W_OK | os.X_OK):
-            raise OutputError(f"cannot save to {wish.save}: {above} may not be written")
+            raise OutputError(f"cannot save to {wish.save}: {above} may not be written", hint="name another folder")
 
 
 def named(wish: Wish) -> list[Subject]:

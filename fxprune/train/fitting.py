@@ -53,7 +53,7 @@ def fit(model: nn.Module, example: Sequence[Tensor]) -> Fit:
     """
     if len(example) != 1 or example[0].ndim != 4:
         raise InputError(
-            "the network takes something other than one image", hint="eval measures networks image → image"
+            "the network takes something other than one image", hint="eval measures networks that make one image of one"
         )
     channels = example[0].shape[1]
     if channels not in (1, 3):
