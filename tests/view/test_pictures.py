@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fxprune import parse
+from fxprune import parse, view
 from fxprune.errors import InputError
 from fxprune.groups import Groups
 from fxprune.pipeline import analyze
@@ -121,3 +121,9 @@ def test_the_largest_network_is_quick_and_small() -> None:
     page = groups_html(analyze(model))
     assert time.process_time() - start < 5
     assert len(page.encode()) < 2_000_000
+
+
+def test_the_folder_says_what_is_in_it() -> None:
+    told = {name for line in (view.__doc__ or "").splitlines() for name in re.findall(r"\w+", line.partition("  ")[0])}
+    there = {path.stem for path in Path(view.__file__).parent.glob("*.py")} - {"__init__"}
+    assert there <= told
