@@ -2,7 +2,7 @@
 
 ```
 flow, contract                     the fx graph → layers and the ops that matter
-boxes, sheet, layout, draw         → nested boxes, rows, places, shapes; style says how they look
+boxes, sheet, layout, draw, style  → nested boxes, rows, places, shapes, how they look
 picture, closed                    → everything that is drawn, and what stands for a closed module
 svg, png, page, constraint, files  → an SVG, a PNG, a page, a networkx graph, a file by its ending
 report, layers, summary            a compile → its report: a value, costs by layer, report.html
