@@ -3,8 +3,8 @@
     python tools/reproduce_table1.py OUT --train DIR --test DIR [--scale 0.01] [--blocks 8] [--width 32] [--seeds 3]
 
 The specs are those of specs/, whose steps `--scale` shortens: 1 is the papers' schedule. What is scaled with it is in
-`Schedule`. All methods get as many steps after the dense network: what SRP and ASSL spend on pruning, L1 spends on
-finetuning, and scratch, which has no dense network to begin with, gets the dense one's steps too. Every run leaves a
+`Schedule`. All methods get as many steps after the dense network: what SRP and ASSL spend on pruning, L1 and scratch
+spend on the compact one; scratch+, which needs no dense network, gets that one's steps too. Every run leaves a
 checkpoint and, when it is done, a line in OUT/results.jsonl: the same command goes on where it was stopped. Several
 processes may share OUT, each with a `--seed` of its own; `--table` prints what is there.
 """
@@ -29,7 +29,13 @@ from fxprune.train.events import Event, StoppedError
 from fxprune.train.loop import Trained, train
 
 SPECS = Path(__file__).parent.parent / "specs"
-METHODS = {"scratch": "scratch-edsr-x2", "l1": "l1-finetune-edsr-x2", "srp": "srp-edsr-x2", "assl": "assl-edsr-x2"}
+METHODS = {
+    "scratch": "scratch-edsr-x2",
+    "scratch+": "scratch-edsr-x2",
+    "l1": "l1-finetune-edsr-x2",
+    "srp": "srp-edsr-x2",
+    "assl": "assl-edsr-x2",
+}
 PAPERS = {  # Set5 x2 of EDSR-baseline; the dense network: 37.99
     "scratch": {"10%": 37.85, "30%": 37.81, "50%": 37.75, "70%": 37.56, "90%": 36.74},
     "l1": {"10%": 37.91, "30%": 37.81, "50%": 37.73, "70%": 37.58, "90%": 36.87},
@@ -40,6 +46,7 @@ DENSE, FINETUNE = 300_000, 1_000_000  # steps at scale 1
 SHRINK, HOLD, ALIGN = 100_020, 43_150, 17_260
 GROWTHS = 5_001  # of the penalty, to 0.5
 HALVINGS = 5  # of the learning rate while finetuning
+PIXELS = 16 * 48**2  # LR pixels of a step
 
 
 def main() -> int:
@@ -50,7 +57,7 @@ def main() -> int:
         for seed in () if arguments.table else seeds(arguments):
             dense = dense_network(arguments, seed)
             for r in reversed(arguments.ratios.split(",")):
-                for method in METHODS:
+                for method in arguments.methods.split(","):
                     pruned(arguments, dense, method, r, seed)
     except StoppedError as stopped:
         print(stopped, file=sys.stderr)
@@ -72,6 +79,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--finetune", type=float, help="share of the papers' finetuning; default: that of --scale")
     parser.add_argument("--seed", type=int, help="this seed alone, beside other processes for the others")
+    parser.add_argument("--methods", default=",".join(METHODS), help="default: all")
     parser.add_argument("--table", action="store_true", help="train nothing, print the table")
     for name, default in (("blocks", 8), ("width", 32), ("patch", 32), ("batch", 16), ("seeds", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -87,13 +95,16 @@ def seeds(arguments: argparse.Namespace) -> tuple[int, ...]:
 class Schedule:
     """The papers' schedule at `scale` of its length, pruning as much.
 
-    Adam moves a weight by about its rate in a step, and the penalty's pull adds up to sum(alpha * rate). So the rate
-    grows as 1/sqrt(scale), up to ten times, and the ceiling of alpha by as much as keeps that sum. At equal sums the
-    noise that remains on a marked weight, sqrt(rate/alpha), stays as it was too.
+    Adam moves a weight by about its rate in a step, so with fewer steps the rate is larger: 1/sqrt(scale) times, ten
+    times at most. It divides a gradient by its noise, so the penalty's pull on a weight adds up to about
+    sum(alpha * rate) / noise, and the noise grows as pixels of a step get fewer: with one over the square root of them.
+    The ceiling of alpha makes up for all three. And Adam does not come nearer to zero than its rate, so while the
+    penalty holds, the rate falls to a tenth of the papers'.
     """
 
     scale: float
     finetune: float  # share of finetuning's steps
+    pixels: int  # LR pixels of a step
 
     @property
     def rate(self) -> float:
@@ -102,8 +113,8 @@ class Schedule:
 
     @property
     def ceiling(self) -> float:
-        """What alpha grows to; 0.5 at full length."""
-        return 0.5 * (1e-4 / self.rate) / self.scale
+        """What alpha grows to; 0.5 at full length and size."""
+        return float(0.5 * (1e-4 / self.rate) / self.scale * (PIXELS / self.pixels) ** 0.5)
 
     @property
     def growths(self) -> int:
@@ -121,7 +132,8 @@ class Schedule:
 
     def variables(self, method: str) -> dict[str, str]:
         """The variables of a method's spec."""
-        extra = {"l1": self.pruning, "scratch": self.pruning + self.steps(DENSE)}.get(method, 0)
+        extra = 0 if method in ("srp", "assl") else self.pruning
+        extra += self.steps(DENSE) if method == "scratch+" else 0
         after = max(HALVINGS, round(FINETUNE * self.finetune)) + extra
         ceiling = round(self.ceiling, 6)
         delta = ceiling / max(1, self.growths - 1) * (1 - 1e-6)  # a hair less, so that rounding costs no growth
@@ -130,6 +142,7 @@ class Schedule:
             "ceiling": f"{ceiling:g}",
             "every": str(self.steps(SHRINK) // self.growths),
             "steady": str(self.steps(HOLD)),
+            "settle": "1e-5" if self.scale < 1 else f"{self.rate * (2 if method == 'assl' else 1):g}",
             "ssa": str(self.steps(ALIGN)),
             "after": str(after),
             "halving": str(-(-after // HALVINGS)),
@@ -140,7 +153,9 @@ class Schedule:
 
 def schedule(arguments: argparse.Namespace) -> Schedule:
     """That of the command line."""
-    return Schedule(arguments.scale, arguments.finetune or arguments.scale)
+    return Schedule(
+        arguments.scale, arguments.finetune or arguments.scale, arguments.batch * arguments.patch * arguments.patch
+    )
 
 
 def dense_network(arguments: argparse.Namespace, seed: int) -> nn.Module:
@@ -257,7 +272,7 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
         for method in ("dense", *METHODS):
             mine = [line for line in lines if (line["method"], line["r"]) == (method, r)]
             if mine:
-                paper = 37.99 if method == "dense" else PAPERS[method].get(r, "")
+                paper = 37.99 if method == "dense" else PAPERS[method.removesuffix("+")].get(r, "")
                 scores = [spread([line["psnr"][one] for line in mine]) for one in sets]
                 cells = [method, r, f"{mine[0]['params']:,}", *scores, around_cut(mine, dense, sets[0]), left(mine)]
                 yield "| " + " | ".join([*cells, str(paper)]) + " |"

@@ -136,12 +136,9 @@ class _Load:
         for let in lets(lines):
             name = let.name.text
             self.defined.add(name)
-            if name in self.given:
-                value = self.outside(name, self.given[name])
-            else:
-                value = resolve(let.value, self.values)
-            if value is not None:
-                self.values[name] = value
+            given = self.outside(name, self.given[name]) if name in self.given else None
+            # one that is no value is told of; the file's own then stands in, so that nothing else seems wrong
+            self.values[name] = given or resolve(let.value, self.values)
 
     def outside(self, name: str, text: str) -> tree.Value | None:
         """A value given from outside, as `--set` does."""
@@ -149,7 +146,8 @@ class _Load:
         try:
             parsed = grammar().parse(text, start="value")
         except UnexpectedInput:
-            self.found.append(Diagnostic(f"`{text}` is not a value", Span(source, 0, len(text)), "70%, 32, 700K"))
+            message = f"`{text}` is not a value" if text else f"no value is given for {name}"
+            self.found.append(Diagnostic(message, Span(source, 0, len(text)), "70%, 32, 700K"))
             return None
         return tree.single_value(source, parsed)
 

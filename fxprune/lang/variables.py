@@ -15,7 +15,8 @@ __all__ = ["bind", "lets", "resolve", "substitute"]
 
 T = TypeVar("T")
 ROLES = ("train", "validate")  # of `data`
-FIXED = {"as", "by", "for", "from", "group", "kind", "on", "to", "aggregate", "rounded"}  # clauses that govern names
+FIXED = {"as", "by", "for", "group", "kind", "on", "aggregate", "rounded"}  # clauses that govern names
+NAMING = {"model": "from", "rewind": "to"}  # clauses that do so in one statement, and elsewhere govern values
 
 
 def lets(lines: Sequence[tree.Line]) -> Iterator[tree.Let]:
@@ -45,11 +46,13 @@ def _line(line: tree.Line, values: Mapping[str, tree.Value | None]) -> tree.Line
         if isinstance(item, tree.Clause) and item.word == "for" and isinstance(item.operand, tree.Word):
             inner = {**values, item.operand.text: None}
     (first, *rest), *others = line.parts
-    if isinstance(first, tree.Word) and first.text == "data":
-        parts = [(first, *_pairs(rest, values)), *(tuple(_pairs(part, values)) for part in others)]
+    word = first.text if isinstance(first, tree.Word) else ""
+    head = first if word else _item(first, values)
+    if word == "data":
+        parts = [(head, *_pairs(rest, values)), *(tuple(_pairs(part, values)) for part in others)]
     else:
-        head = first if isinstance(first, tree.Word) else _item(first, values)
-        parts = [(head, *(_item(item, values) for item in rest)), *(_part(part, values) for part in others)]
+        items = (item if _names(word, item) else _item(item, values) for item in rest)
+        parts = [(head, *items), *(_part(part, values) for part in others)]
     block = replace(line.block, lines=substitute(line.block.lines, inner)) if line.block else None
     return tree.Line(tuple(parts), block, line.span)
 
@@ -58,6 +61,11 @@ def _part(part: tuple[tree.Item, ...], values: Mapping[str, tree.Value | None]) 
     first = part[0]
     named = isinstance(first, tree.Word) and (len(part) > 1 or first.text in FLAGS)  # `halve every 200k`: not a value
     return tuple(item if named and at == 0 else _item(item, values) for at, item in enumerate(part))
+
+
+def _names(word: str, item: tree.Item) -> bool:
+    """Whether an item of a statement is a clause that governs a name: `rewind to start`."""
+    return isinstance(item, tree.Clause) and isinstance(item.operand, tree.Word) and NAMING.get(word) == item.word
 
 
 def _pairs(items: Iterable[tree.Item], values: Mapping[str, tree.Value | None]) -> Iterator[tree.Item]:

@@ -191,6 +191,13 @@ def test_a_limit_may_be_a_variable() -> None:
     assert {o.name: o.values for o in shrink.options}["until"] == (Fraction(1, 2),)
 
 
+def test_names_are_no_variables_and_values_are() -> None:
+    spec = parse("let start = 1e-6\nsave as start\nrewind to start\nhold 3 steps { cosine to start }\n")
+    _, rewind, hold = (s for s in spec if isinstance(s, Phase))
+    assert rewind.label == "start"
+    assert hold.options[0].clauses == (("to", Fraction(1, 10**6)),)
+
+
 def test_variables_named_as_options_are() -> None:
     """A name stays a name where an option begins; elsewhere it is the variable."""
     text = """let train = "A"
