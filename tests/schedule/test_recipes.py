@@ -1,4 +1,4 @@
-"""The recipes of docs/own-loop.md for Lightning and BasicSR do what a plain loop does; where those lack, stand-ins do."""
+"""The recipes of docs/own-loop.md for Lightning and BasicSR do what a plain loop does, stand-ins where those lack."""
 
 from __future__ import annotations
 
