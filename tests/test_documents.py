@@ -70,6 +70,37 @@ def test_what_is_shown_is_so(
                 assert stable(result.output) == stable(expected)
 
 
+def mentioned(page: str) -> list[list[str]]:
+    """The commands of fxprune, and the tools, in blocks that are not run and between backticks."""
+    fenced = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = [block for kind, block in fenced if kind in ("", "sh")]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(
+        r"`((?:fxprune|tools/\w+|python tools/\w+\.py) [^`]*)`", re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)
+    )
+    starts = re.compile(r"(?P<command>(?:fxprune|tools/\w+(?:\.py)?)(?: .*|$))")
+    return [shlex.split(found["command"], comments=True) for line in lines if (found := starts.search(line))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_that_are_mentioned_exist(page: Path) -> None:
+    for program, *arguments in mentioned(page.read_text()):
+        if program.startswith("tools/"):
+            tool = ROOT / program
+            assert tool.exists(), program
+            missing = [a for a in arguments if a.startswith("--") and tool.suffix and f'"{a}"' not in tool.read_text()]
+            assert missing == [], program
+            arguments = arguments if program == "tools/run" else []
+        if arguments:
+            command = front.get_command(None, arguments[0])  # type: ignore[arg-type]
+            assert command is not None, arguments[0]
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+            given = [
+                argument.partition("=")[0].strip("[]|…") for argument in arguments if re.match(r"\[?--?[a-z]", argument)
+            ]
+            assert set(given) <= known, arguments
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
