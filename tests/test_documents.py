@@ -199,5 +199,6 @@ def test_the_site_builds_without_warnings_and_fetches_nothing(tmp_path: Path) ->
     assert (done.returncode, done.stderr) == (0, "")
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 15
+    assert '<span class="k">cut</span>' in (tmp_path / "site" / "cookbook" / "half.html").read_text()
     fetched = re.compile(r'<(?:script|img|iframe|link)[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
     assert {page.name: fetched.findall(page.read_text()) for page in pages if fetched.search(page.read_text())} == {}

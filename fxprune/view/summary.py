@@ -22,7 +22,7 @@ from fxprune.view.picture import picture
 from fxprune.view.report import Report
 from fxprune.view.svg import text
 
-__all__ = ["GroupLine", "group_lines", "highlighted", "report_html"]
+__all__ = ["GroupLine", "group_lines", "highlighted", "report_html", "tokens"]
 
 FILES = {
     "model.safetensors": "the weights",
@@ -33,7 +33,7 @@ FILES = {
     "report.txt": "this report as text",
     "metrics.jsonl": "the training: an event in each line",
 }
-TERMINALS = {"STRING": "string", "__IGNORE_1": "comment"}
+TERMINALS = {"LET": "word", "STRING": "string", "__IGNORE_1": "comment"}
 NUMBERS = frozenset({"PERCENT", "NUMBER", "SIZE", "RATIO", "TIMES"})
 CLAUSES = frozenset(
     {"PREPOSITION", "UNTIL", "UNIT", "GLOBALLY", "MULTIPLE", "OF", "IN", "EXCEPT", "WHILE", "PER", "LAYER"}
@@ -104,19 +104,20 @@ def highlighted(spec: Spec) -> Markup:
     source = spec.source.text or lang.format_spec(spec)
     parts: list[str] = []
     at = 0
-    for start, end, look in _tokens(source):
+    for start, end, look in tokens(source):
         parts.append(text(source[at:start]))
         parts.append(f'<span class="t-{look}">{text(source[start:end])}</span>')
         at = end
     return Markup("".join([*parts, text(source[at:])]).strip("\n"))
 
 
-def _tokens(source: str) -> Iterable[tuple[int, int, str]]:
+def tokens(source: str) -> Iterable[tuple[int, int, str]]:
+    """The words of a spec that have a look of their own: start, end, look. None of a text that is no spec."""
     try:
-        tokens = list(grammar().lex(source, dont_ignore=True))
+        lexed = list(grammar().lex(source, dont_ignore=True))
     except UnexpectedInput:
         return  # shown plain
-    for token in tokens:
+    for token in lexed:
         start = token.start_pos or 0
         look = TERMINALS.get(token.type, "")
         if token.type in NUMBERS:

@@ -54,6 +54,7 @@ def test_the_spec_is_shown_as_it_was_written(compiled: Compiled) -> None:
     assert '<span class="t-comment"># a half</span>' in marked
     assert '<span class="t-word">mark</span>' in marked
     assert '<span class="t-number">50%</span>' in marked
+    assert highlighted(fxprune.parse("let r = 50%\ncut filters r")).startswith('<span class="t-word">let</span> r')
     assert highlighted(fxprune.parse("cut filters 10%  # </code><script>")).endswith(
         "# &lt;/code&gt;&lt;script&gt;</span>"
     )
