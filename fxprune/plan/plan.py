@@ -31,7 +31,7 @@ from fxprune.plan.core import needed, with_cores
 from fxprune.plan.cost import FULL_HD_READY, Cost, cost_of
 from fxprune.plan.peer import Calibration
 from fxprune.plan.scores import score
-from fxprune.plan.select import NARROW, named, protected_by, selected
+from fxprune.plan.select import NARROW, check_spec, named, protected_by, selected
 
 __all__ = ["Decision", "Plan", "make_plan"]
 
@@ -96,6 +96,7 @@ class _Planner:
     def run(self) -> Plan:
         """Every statement in turn."""
         self.refuse()
+        check_spec(self.groups, self.spec)
         barred = self.protect()
         acted = False
         for statement in self.spec:

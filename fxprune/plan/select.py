@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 from fxprune.errors import Diagnostic, PlanError
 from fxprune.groups import Group, Groups
-from fxprune.lang import Selection, Term, closest, matches
+from fxprune.lang import Selection, Spec, Term, closest, matches
+from fxprune.lang.ast import Node
 
-__all__ = ["NARROW", "layers", "protected_by", "selected"]
+__all__ = ["NARROW", "check_spec", "layers", "protected_by", "selected"]
 
 NARROW = 4  # a group of fewer units is left alone unless it is named: RGB behind a 3→3 mean shift
 
@@ -64,8 +66,41 @@ def named(groups: Groups, selection: Selection | None, group: Group) -> bool:
     return any(matches(term.name, path) for term in paths for path in _makers(group))
 
 
+def check_spec(groups: Groups, spec: Spec) -> None:
+    """Every name that any statement selects by means something in the network.
+
+    Raises:
+        PlanError: those that do not, all of them, each with the nearest names.
+    """
+    wrong = [found for selection in _selections(tuple(spec)) for found in _mistakes(groups, selection)]
+    if wrong:
+        raise PlanError(wrong)
+
+
 def check(groups: Groups, selection: Selection) -> None:
-    """Every path term matches some module or parameter of the network."""
+    """Every name in a selection means something in the network.
+
+    Raises:
+        PlanError: those that do not.
+    """
+    wrong = _mistakes(groups, selection)
+    if wrong:
+        raise PlanError(wrong)
+
+
+def _selections(node: object) -> Iterator[Selection]:
+    """Every selection in a statement, or in statements, in order."""
+    if isinstance(node, Selection):
+        yield node
+    elif isinstance(node, tuple):
+        for part in node:
+            yield from _selections(part)
+    elif isinstance(node, Node):
+        for place in fields(node):
+            yield from _selections(getattr(node, place.name))
+
+
+def _mistakes(groups: Groups, selection: Selection) -> list[Diagnostic]:
     root = groups.traced.module
     known = {name for name, _ in root.named_modules() if name} | {name for name, _ in root.named_parameters()}
     kinds = {type(part).__name__ for part in root.modules()}
@@ -91,8 +126,7 @@ def check(groups: Groups, selection: Selection) -> None:
                     f'no group is called "{term.name}"', term.span, f"they are {_some([g.name for g in groups])}"
                 )
             )
-    if wrong:
-        raise PlanError(wrong)
+    return wrong
 
 
 def _covers(groups: Groups, selection: Selection, group: Group, path: str) -> bool:

@@ -35,7 +35,7 @@ from fxprune.lang import CRITERIA, Criterion, Cut, KeepCount, Mark, Norm, Spec, 
 from fxprune.lang.ast import Selecting
 from fxprune.models import example_for
 from fxprune.plan import Calibration, Plan, make_plan
-from fxprune.plan.select import selected
+from fxprune.plan.select import check_spec, selected
 from fxprune.schedule.aligner import Aligner
 from fxprune.schedule.cutting import NOT_SELECTED, Cutting, cut, in_names, in_units, key_of, plan_of
 from fxprune.schedule.discovery import find_groups
@@ -103,6 +103,8 @@ class Pruner:
         self.aligners: tuple[Aligner, ...] = ()
         self.length: int | None = None  # steps of the present run; None: until `end_run`
         self.groups = self._discover()
+        if at == 0 and not resuming:
+            check_spec(self.groups, self.program.spec)  # not only when a phase is reached, after hours of training
         if not resuming:
             self._advance()
 

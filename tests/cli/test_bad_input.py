@@ -26,6 +26,8 @@ FILES: dict[str, str | bytes] = {
     "binary.prune": bytes(range(256)),
     "keyword.prune": "protect tail\nproone filters 50%\n",
     "layer.prune": "protect taill.*\ncut filters 50% in bdoy.*\n",
+    "everywhere.prune": "train 9 steps\nmark filters 50% in bdoy.* {\n    free in tial by l1\n}\n"
+    "shrink l2 in hed { step 0.1 every 2, until 0.5 }\ncut\ncut filters 10% in kind Linear\n",
     "much.prune": "cut filters 150%\n",
     "nothing.prune": "cut filters 50% in kind Linear\n",
     "protected.prune": "protect **\ncut filters 50%\n",
@@ -60,6 +62,9 @@ FILES: dict[str, str | bytes] = {
 CASES: dict[str, tuple[str, ...]] = {
     "unknown keyword": ("compile", "keyword.prune", "net.py"),
     "misspelt layers": ("compile", "layer.prune", "net.py"),
+    "misspelt everywhere": ("check", "everywhere.prune", "net.py"),
+    "set to no value": ("check", "variable.prune", "--set", "r=3%%"),
+    "set to nothing": ("check", "variable.prune", "--set", "r="),
     "cut 150%": ("compile", "much.prune", "net.py"),
     "empty file": ("compile", "empty.prune", "net.py"),
     "comment alone": ("compile", "comment.prune", "net.py"),

@@ -222,7 +222,7 @@ def test_a_layer_with_the_name_of_a_variable_is_quoted() -> None:
         ({"s": "70%"}, "no variable is called `s`"),
         ({"rr": "70%"}, "did you mean `r`|there are r"),
         ({"r": "70% by"}, "is not a value"),
-        ({"r": ""}, "is not a value"),
+        ({"r": ""}, "no value is given for r"),
         ({"r": "170%"}, "170% cannot be removed"),
     ],
 )
