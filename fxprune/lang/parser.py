@@ -146,8 +146,13 @@ class _Load:
         try:
             parsed = grammar().parse(text, start="value")
         except UnexpectedInput:
-            message = f"`{text}` is not a value" if text else f"no value is given for {name}"
-            self.found.append(Diagnostic(message, Span(source, 0, len(text)), "70%, 32, 700K"))
+            self.found.append(
+                Diagnostic(
+                    f"`{text}` is not a value" if text else f"no value is given for {name}",
+                    Span(source, 0, len(text)),
+                    "70%, 32, 700K",
+                )
+            )
             return None
         return tree.single_value(source, parsed)
 
