@@ -1,6 +1,6 @@
 """Sheets + what is folded → coordinates: where every card, box and edge of the picture goes.
 
-assets/graph.js does the same arithmetic in the page, when something is folded or unfolded; a test compares the two.
+assets/place.js does the same arithmetic in the page, when something is folded or unfolded; a test compares the two.
 Units are pixels; a box's own coordinates count from the middle of its upper edge, x to the right, y down.
 """
 

@@ -47,7 +47,7 @@ def groups_html(groups: Groups, plan: Plan | None = None, *, title: str | None =
 
 def render(template: str, graph: Mapping[str, Any], **values: Any) -> str:
     """A template with style, script and data put in."""
-    script = _asset("graph.js")
+    script = _asset("place.js") + _asset("graph.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _templates().get_template(template)
     return page.render(
