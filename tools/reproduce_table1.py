@@ -47,6 +47,7 @@ SHRINK, HOLD, ALIGN = 100_020, 43_150, 17_260
 GROWTHS = 5_001  # of the penalty, to 0.5
 HALVINGS = 5  # of the learning rate while finetuning
 PIXELS = 16 * 48**2  # LR pixels of a step
+MARGIN = 30.0  # of the ceiling of alpha, in short schedules
 
 
 def main() -> int:
@@ -79,6 +80,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--finetune", type=float, help="share of the papers' finetuning; default: that of --scale")
     parser.add_argument("--seed", type=int, help="this seed alone, beside other processes for the others")
+    parser.add_argument("--margin", type=float, help=f"of the ceiling of alpha; default: {MARGIN:g}, at full length 1")
     parser.add_argument("--methods", default=",".join(METHODS), help="default: all")
     parser.add_argument("--table", action="store_true", help="train nothing, print the table")
     for name, default in (("blocks", 8), ("width", 32), ("patch", 32), ("batch", 16), ("seeds", 1)):
@@ -98,13 +100,15 @@ class Schedule:
     Adam moves a weight by about its rate in a step, so with fewer steps the rate is larger: 1/sqrt(scale) times, ten
     times at most. It divides a gradient by its noise, so the penalty's pull on a weight adds up to about
     sum(alpha * rate) / noise, and the noise grows as pixels of a step get fewer: with one over the square root of them.
-    The ceiling of alpha makes up for all three. And Adam does not come nearer to zero than its rate, so while the
-    penalty holds, the rate falls to a tenth of the papers'.
+    The ceiling of alpha makes up for all three, and for the larger gradients of a network that was trained for less:
+    `margin`, which was found by trying (docs/results.md). And Adam does not come nearer to zero than its rate, so while
+    the penalty holds, the rate falls to a tenth of the papers'.
     """
 
     scale: float
     finetune: float  # share of finetuning's steps
     pixels: int  # LR pixels of a step
+    margin: float  # of the ceiling
 
     @property
     def rate(self) -> float:
@@ -113,8 +117,8 @@ class Schedule:
 
     @property
     def ceiling(self) -> float:
-        """What alpha grows to; 0.5 at full length and size."""
-        return float(0.5 * (1e-4 / self.rate) / self.scale * (PIXELS / self.pixels) ** 0.5)
+        """What alpha grows to; 0.5 at full length and size, without margin."""
+        return float(0.5 * (1e-4 / self.rate) / self.scale * (PIXELS / self.pixels) ** 0.5 * self.margin)
 
     @property
     def growths(self) -> int:
@@ -154,7 +158,10 @@ class Schedule:
 def schedule(arguments: argparse.Namespace) -> Schedule:
     """That of the command line."""
     return Schedule(
-        arguments.scale, arguments.finetune or arguments.scale, arguments.batch * arguments.patch * arguments.patch
+        arguments.scale,
+        arguments.finetune or arguments.scale,
+        arguments.batch * arguments.patch * arguments.patch,
+        arguments.margin or (1.0 if arguments.scale >= 1 else MARGIN),
     )
 
 

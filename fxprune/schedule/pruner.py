@@ -29,19 +29,20 @@ import torch
 from torch import Tensor, nn
 
 from fxprune.errors import PlanError, RewriteError
-from fxprune.groups import Group, Groups, guard
+from fxprune.groups import Groups, guard
 from fxprune.groups.labels import Ids
-from fxprune.lang import CRITERIA, Criterion, Cut, KeepCount, Mark, Norm, Spec, parse
+from fxprune.lang import CRITERIA, Cut, KeepCount, Mark, Norm, Spec, parse
 from fxprune.lang.ast import Selecting
 from fxprune.models import example_for
 from fxprune.plan import Calibration, Plan, make_plan
-from fxprune.plan.select import check_spec, selected
+from fxprune.plan.select import check_spec
 from fxprune.schedule.aligner import Aligner
 from fxprune.schedule.cutting import NOT_SELECTED, Cutting, cut, in_names, in_units, key_of, plan_of
 from fxprune.schedule.discovery import find_groups
 from fxprune.schedule.live import add_weight_norm
-from fxprune.schedule.penalty import Cohort, Penalty, norms
+from fxprune.schedule.penalty import Cohort, norms
 from fxprune.schedule.program import Item, Program, Rewind, Run, Save, WeightNorm, program
+from fxprune.schedule.regularisers import Standing, growing_groups, make_aligners, make_cohorts
 
 __all__ = ["Pruner"]
 
@@ -264,51 +265,17 @@ class Pruner:
         """Make ready for a run of steps; its length, if that is known."""
         self.step = step
         marked = [g for g in self.groups if np.isin(g.units, self.marked).any()]
-        growing: set[str] = set()
+        growing = growing_groups(self.groups, run, marked)
         if run.shrink is not None:
-            chosen = selected(self.groups, run.shrink.selection, marked) if marked else []
-            if not chosen:
-                raise PlanError(
-                    "nothing is marked that could shrink", span=run.span, hint="mark filters 50%, before it"
-                )
-            growing = {key_of(self.groups, group) for group in chosen}
             self.on_scale.update(dict.fromkeys(growing, run.shrink.on_scale))
-        self.cohorts = tuple(self._cohorts(run, marked, growing)) if run.penalised else ()
-        self.aligners = tuple(self._aligners(run)) if run.align is not None else ()
+        standing = Standing(self.alphas, self.on_scale)
+        self.cohorts = make_cohorts(self.model, self.groups, run, marked, self.marked, growing, standing)
+        self.aligners = make_aligners(self.model, self.groups, run, self.program)
         starts = tuple(cohort.start for cohort in self.cohorts if cohort.ramp is not None)
         self.length = run.length(starts or (Fraction(0),), self.epoch)
         if run.steps is not None and self.length is None:
             raise PlanError("how many steps is an epoch?", span=run.span, hint="Pruner(..., epoch=1000)")
         return self.length
-
-    def _cohorts(self, run: Run, marked: list[Group], growing: set[str]) -> list[Cohort]:
-        kinds: dict[tuple[Fraction, bool, bool], list[Group]] = {}
-        for group in marked:
-            key = key_of(self.groups, group)
-            kind = (self.alphas.get(key, Fraction(0)), key in growing, self.on_scale.get(key, False))
-            kinds.setdefault(kind, []).append(group)
-        found = []
-        for (start, grows, on_scale), groups in kinds.items():
-            ramp = run.shrink.ramp if grows and run.shrink is not None else None
-            if ramp is None and start == 0:
-                continue
-            penalty = Penalty.on(self.model, self.groups, groups, self.marked, on_scale)
-            found.append(Cohort(tuple(key_of(self.groups, g) for g in groups), penalty, start, ramp))
-        return found
-
-    def _aligners(self, run: Run) -> list[Aligner]:
-        align = run.align
-        assert align is not None
-        plan = make_plan(
-            self.program.alone(
-                Cut(selection=align.selection, amount=align.amount, criterion=Criterion("scale"), span=align.span)
-            ),
-            self.groups,
-        )
-        which = [d for d in plan.decisions if d.group.kind == "constrained" and len(d.removed)]
-        if not which:
-            raise PlanError("no constrained group is there to be aligned", span=run.span)
-        return [Aligner.of(self.model, self.groups, d.group, len(d.removed), align.weight) for d in which]
 
     # -- instantaneous phases ------------------------------------------------------------------------------------------
 
