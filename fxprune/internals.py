@@ -28,7 +28,7 @@ __all__ = [
     "DATA_DEPENDENT",
     "FakeTensorMode",
     "Memo",
-    "TorchDispatchMode",
+    "Mode",
     "bind",
     "fake_like",
     "fake_mode",
@@ -53,9 +53,19 @@ def fake_mode() -> FakeTensorMode:
 
 
 def fake_like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """A fake tensor of the same shape, strides, type and device."""
+    """A fake tensor of the same shape, strides, type and device.
+
+    The first of a device is made by torch, which takes its time; the others are cast from it.
+    """
+    device = tensor.device
+    molds: dict[torch.device, FakeTensor] = vars(mode).setdefault("_fxprune_molds", {})
     bones = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    made: torch.Tensor = FakeTensor(mode, bones, tensor.device)
+    if device not in molds:
+        molds[device] = FakeTensor(mode, torch.empty(0, device="meta"), device)
+    made: torch.Tensor = torch.Tensor._make_subclass(
+        FakeTensor, bones, False, dispatch_device=True, device_for_backend_keys=molds[device].fake_device
+    )
+    vars(made).update(vars(molds[device]))
     return made
 
 
@@ -73,6 +83,14 @@ def untouched(tensor: torch.Tensor, clone: torch.Tensor | None) -> bool:
     if clone is None or clone.device.type in _LAZY:
         return clone is not None and bool(torch._C._is_cow_tensor(clone))  # type: ignore[attr-defined]
     return clone.shape == tensor.shape and torch.equal(tensor.detach().nan_to_num(), clone.detach().nan_to_num())
+
+
+class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A dispatch mode that is never compiled, and so spared torch's wrapper around every call that keeps it out."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 class Memo:

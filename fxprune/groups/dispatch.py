@@ -14,7 +14,7 @@ from fxprune.groups import rules
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
-from fxprune.internals import Memo, TorchDispatchMode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
+from fxprune.internals import Memo, Mode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_at, module_path, op_name, source_line
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
@@ -45,7 +45,7 @@ class Labelled:
     ties: Ties
 
 
-class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Rules(Mode):
     """Above the fake mode: after each op, its rule labels what came out."""
 
     def __init__(self, mends: Mends, call: Memo, prefer: Prefer) -> None:
@@ -106,7 +106,7 @@ class _Rules(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensor._fxprune = labels  # type: ignore[attr-defined]
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counter(Mode):
     """Above the fake mode: notes every op that multiplies and accumulates, in order."""
 
     def __init__(self, call: Memo) -> None:

@@ -89,11 +89,11 @@ def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
             protections.append(Protection(ids, f"`{event.place.op}` combines it with a constant", event.place))
     for leaf in pytree.tree_leaves(labelled.output):
         protections.extend(_output(leaf))
-    barred: dict[int, Protection] = {}
-    for protection in sorted(protections, key=lambda p: p.reason is None):
-        for unit in np.unique(unit_of[protection.ids[protection.ids != FIXED]]).tolist():
-            barred.setdefault(unit, protection)
-    return barred
+    protections.sort(key=lambda protection: protection.reason is None)
+    ids = np.concatenate([np.empty(0, np.int64), *(protection.ids for protection in protections)])
+    which = np.repeat(np.arange(len(protections)), [len(protection.ids) for protection in protections])
+    units, first = np.unique(unit_of[ids[ids != FIXED]], return_index=True)
+    return {unit: protections[k] for unit, k in zip(units.tolist(), which[ids != FIXED][first].tolist(), strict=True)}
 
 
 def _output(leaf: Any) -> list[Protection]:

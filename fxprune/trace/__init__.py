@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from fxprune.errors import TraceError
-from fxprune.internals import garbage_waits, is_lazy
+from fxprune.internals import garbage_waits, untouched
 from fxprune.models import by_position
 from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
@@ -17,7 +16,7 @@ from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import SMALLER, Outputs, agreements
 from fxprune.trace.symbolic import symbolic
-from fxprune.trace.traced import Traced, has_effects, module_at, module_path, op_name
+from fxprune.trace.traced import Traced, has_effects, held, module_at, module_path, op_name
 
 __all__ = ["GUARD", "Traced", "has_effects", "module_at", "module_path", "op_name", "retell", "source_line", "trace"]
 
@@ -61,14 +60,9 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
 def _written(copy: nn.Module, outputs: Outputs) -> tuple[str, ...]:
     """Names of the parameters that a forward overwrites, found by one; `outputs` is of a copy with its own."""
     next((known for scale in SMALLER if (known := outputs.at(scale)) is not None), None)
-    after = dict(outputs.module.named_parameters())
-    return tuple(name for name, before in copy.named_parameters() if not _untouched(before, after.get(name)))
-
-
-def _untouched(before: torch.Tensor, now: torch.Tensor | None) -> bool:
-    if now is None or now.shape != before.shape:
-        return False
-    return is_lazy(now) or torch.equal(before.detach().nan_to_num(), now.detach().nan_to_num())
+    after = held(outputs.module)
+    first = {id(value): name for name, value in reversed(held(copy).items()) if isinstance(value, nn.Parameter)}
+    return tuple(name for name in reversed(first.values()) if not untouched(copy.get_parameter(name), after.get(name)))
 
 
 def _updated(copy: nn.Module, after: nn.Module, names: Iterable[str]) -> nn.Module:
@@ -107,7 +101,7 @@ def _climb(copy: nn.Module, outputs: Outputs) -> tuple[str, fx.GraphModule, tupl
 
 
 def _on_meta(module: nn.Module) -> bool:
-    return any(tensor.device.type == "meta" for tensor in (*module.parameters(), *module.buffers()))
+    return any(tensor.device.type == "meta" for tensor in held(module).values())
 
 
 def _by_position(graph: fx.Graph) -> None:

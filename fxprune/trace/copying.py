@@ -46,7 +46,10 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
             made = memo[id(part)].__dict__  # written to directly: `nn.Module` would look at each value thrice
             for name, value in part.__dict__.items():
                 kind = type(value)
-                made[name] = value if kind in _PLAIN else _copied(value, kind, memo)
+                if kind in _PLAIN:
+                    made[name] = value
+                else:
+                    made[name] = _copied(value, kind, memo) if kind not in _EMPTY or value else kind()
         for part in parts:
             if isinstance(part, fx.GraphModule):  # each has a class of its own, on which its forward is put
                 memo[id(part)].recompile()
@@ -65,8 +68,6 @@ def _own(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _copied(value: Any, kind: type, memo: dict[int, Any]) -> Any:
-    if kind in _EMPTY and not value:
-        return kind()
     if kind is dict and all(type(v) in _PLAIN or id(v) in memo for v in value.values()):
         return {name: memo.get(id(v), v) for name, v in value.items()}
     if kind is tuple and all(type(v) in _PLAIN for v in value):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-__all__ = ["Traced", "module_at", "module_path", "op_name"]
+__all__ = ["Traced", "held", "module_at", "module_path", "op_name"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,19 +26,14 @@ class Traced:
 
     def named(self) -> frozenset[str]:
         """Names of the parameters and buffers of the module itself: not of constants met on the way."""
-        root = self.module
-        named = (*root.named_parameters(remove_duplicate=False), *root.named_buffers(remove_duplicate=False))
-        return frozenset(name for name, _ in named)
+        return frozenset(held(self.module))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every parameter, buffer and plain tensor that the graph uses, under each name the module has for it."""
         named: dict[str, torch.Tensor] = {}
         for root in (self.graph, self.module):
             used = {id(tensor) for tensor in named.values()}
-            for name, tensor in (
-                *root.named_parameters(remove_duplicate=False),
-                *root.named_buffers(remove_duplicate=False),
-            ):
+            for name, tensor in held(root).items():
                 if root is self.graph or id(tensor) in used:
                     named.setdefault(name, tensor)
         for node in self.graph.graph.nodes:
@@ -49,6 +44,22 @@ class Traced:
                 if isinstance(value, torch.Tensor):
                     named[str(node.target)] = value
         return named
+
+
+def held(root: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters, then buffers, by every name they have; as `named_parameters`, which asks each module's parents."""
+    parts: list[tuple[str, nn.Module]] = []
+    waiting: list[tuple[str, nn.Module]] = [("", root)]
+    while waiting:
+        prefix, part = waiting.pop()
+        parts.append((prefix, part))
+        inner = [(f"{prefix}{name}.", child) for name, child in part._modules.items() if child is not None]
+        waiting += reversed(inner)
+    found: dict[str, torch.Tensor] = {}
+    for kind in ("_parameters", "_buffers"):
+        for prefix, part in parts:
+            found.update({prefix + name: t for name, t in vars(part)[kind].items() if t is not None})
+    return found
 
 
 def op_name(node: fx.Node, root: nn.Module) -> str:
