@@ -1,7 +1,8 @@
 """Every network of the zoo and of spandrel → a table: how it was traced, what of it can go, whether that is exact.
 
-    python tools/coverage.py [--only NAME ...] [--no-peer] [--timeout 300] [--peer-timeout 90] [--jobs 1] [--json]
-    python tools/coverage.py --from FOUND.json ...
+    python tools/coverage.py [--only NAME ...] [--side ours] [--timeout 600] [--peer-timeout 90] [--jobs 1]
+        [--record FILE]
+    python tools/coverage.py --from FILE ... [--write docs/coverage.md]
 
 Half of the filters of every group goes, drawn at random. Exact: the compact network is compared with the original whose
 removed filters are zeroed, by code that shares nothing with fxprune, at up to three sizes; the largest difference
@@ -39,38 +40,76 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="networks whose name this pattern finds"
     )
-    parser.add_argument("--no-peer", action="store_true", help="leave torch-pruning out")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds for each run; default: %(default)g")
+    parser.add_argument("--side", action="append", choices=SIDES, help="one of the three alone")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for each run; default: %(default)g")
     parser.add_argument("--peer-timeout", type=float, default=90, help="and of torch-pruning; default: %(default)g")
-    parser.add_argument(
-        "--from", dest="files", nargs="+", help="the table of what --json printed before, later files win"
-    )
+    parser.add_argument("--from", dest="files", nargs="+", type=Path, help="what --record wrote; later files win")
+    parser.add_argument("--record", type=Path, help="write everything found to this file as it comes, as JSON")
+    parser.add_argument("--write", type=Path, help="put the table into this page, between its marks")
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time; default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="print everything found, for machines")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(child(*options.child)))
         return 0
-    sides = SIDES[:1] if options.no_peer else SIDES
-    rows: dict[str, dict[str, Any]] = {}
-    if options.files:
-        for file in options.files:
-            rows.update(json.loads(Path(file).read_text()))
+    rows = read(options.files) if options.files else everything(parser, options)
+    sides = tuple(side for side in SIDES if any(side in found for found in rows.values()))
+    text = "\n".join([*summary(rows, sides), "", *table(rows, sides)])
+    if options.write:
+        options.write.write_text(written_into(options.write.read_text(), text))
     else:
-        from coverage_networks import NAMES
+        print(text)
+    return int(any(found.get("ours", OK)["outcome"] not in ("exact", "refused") for found in rows.values()))
 
-        names = [name for name in NAMES if not options.only or any(re.search(part, name) for part in options.only)]
-        if not names:
-            parser.error(f"no network's name has {' or '.join(options.only)}")
-        limits = {side: options.timeout if side == "ours" else options.peer_timeout for side in sides}
-        with ThreadPoolExecutor(options.jobs) as pool:
-            for name, found in zip(names, pool.map(lambda n: compared(n, limits), names), strict=True):
-                rows[name] = found
-                said = "; ".join(f"{side}: {x['outcome']} {x.get('why', '')[:160]}" for side, x in found.items())
-                print(f"{name}: {said}", file=sys.stderr, flush=True)
-    print(json.dumps(rows, indent=2) if options.json else "\n".join([*table(rows, sides), "", *summary(rows, sides)]))
-    return int(any(found["ours"]["outcome"] not in ("exact", "refused") for found in rows.values()))
+
+OK: dict[str, Any] = {"outcome": "exact"}
+NOT_RUN: dict[str, Any] = {"outcome": "not run"}
+PEERS = {"naive": "torch-pruning", "expert": "torch-pruning with ignores"}
+Rows = dict[str, dict[str, dict[str, Any]]]  # network → side → what was found
+
+
+def everything(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Rows:
+    """Run what is asked for; progress goes to stderr."""
+    from coverage_networks import NAMES
+
+    names = [name for name in NAMES if not options.only or any(re.search(part, name) for part in options.only)]
+    if not names:
+        parser.error(f"no network's name has {' or '.join(options.only)}")
+    limits = {
+        side: options.timeout if side == "ours" else options.peer_timeout
+        for side in SIDES
+        if side in (options.side or SIDES)
+    }
+    rows: Rows = {}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, found in zip(names, pool.map(lambda n: compared(n, limits), names), strict=True):
+            rows[name] = found
+            said = "; ".join(f"{side}: {x['outcome']} {x.get('why', '')[:160]}" for side, x in found.items())
+            print(f"{name}: {said}", file=sys.stderr, flush=True)
+            if options.record:
+                options.record.write_text(json.dumps(rows, indent=2))
+    return rows
+
+
+def read(files: list[Path]) -> Rows:
+    """What was recorded, in the order of the list of networks."""
+    from coverage_networks import NAMES
+
+    rows: Rows = {}
+    for file in files:
+        for name, found in json.loads(file.read_text()).items():
+            rows.setdefault(name, {}).update(found)
+    return {name: rows[name] for name in NAMES if name in rows}
+
+
+START, END = "<!-- made by tools/coverage.py -->", "<!-- to here -->"
+
+
+def written_into(page: str, text: str) -> str:
+    """A page with what stands between its marks replaced."""
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n\n{text}\n\n{END}{after}"
 
 
 def compared(name: str, limits: dict[str, float]) -> dict[str, Any]:
@@ -208,18 +247,18 @@ def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
         "sizes",
         "seconds",
     ]
-    titles += {1: [], 3: ["torch-pruning", "with ignores"]}[len(sides)]
+    titles += [PEERS[side] for side in sides if side in PEERS]
     lines = ["| " + " | ".join(titles) + " |", "| --- | --- " + "| ---: " * 8 + "| --- " * (len(titles) - 10) + "|"]
     for name, found in rows.items():
-        mine = found["ours"]
+        mine = found.get("ours", NOT_RUN)
         if "rung" in mine:
             ends = [f"{mine['prunable']:.0%}", arrow(mine["params"])]
             ends += [f"{mine['difference']:.1e}" if mine["difference"] is not None else "none", str(mine["sizes"])]
             cells = [name, mine["rung"], *map(str, mine["groups"]), *ends, f"{mine['seconds']:.1f}"]
             cells[7] = f"**wrong**: {cells[7]}" if mine["outcome"] == "wrong" else cells[7]
         else:
-            cells = [name, f"{mine['outcome']}: {mine['why']}".replace("|", "/"), *[""] * 8]
-        cells += [told(found[side]) for side in sides[1:]]
+            cells = [name, f"{mine['outcome']}: {mine.get('why', '')}".replace("|", "/"), *[""] * 8]
+        cells += [told(found.get(side, NOT_RUN)) for side in sides if side in PEERS]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -242,9 +281,9 @@ def summary(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str
     """How many of each outcome there are, for each side."""
     lines = []
     for side in sides:
-        counted = Counter(found[side]["outcome"] for found in rows.values())
-        title = {"ours": "fxprune", "naive": "torch-pruning", "expert": "torch-pruning with ignores"}[side]
-        lines.append(f"{title}: {len(rows)} networks, " + ", ".join(f"{n} {what}" for what, n in counted.most_common()))
+        counted = Counter(found[side]["outcome"] for found in rows.values() if side in found)
+        told_of = ", ".join(f"{n} {what}" for what, n in counted.most_common())
+        lines.append(f"- {PEERS.get(side, 'fxprune')}: {counted.total()} networks, {told_of}")
     return lines
 
 

@@ -39,7 +39,7 @@ class Outcome:
     """What came of one network."""
 
     seed: int
-    kind: str  # exact, refused, WRONG, TRACEBACK
+    kind: str  # exact, refused, WRONG, TRACEBACK, or no network: what was drawn does not run
     why: str = ""
     params: tuple[int, int] = (0, 0)
     channels: tuple[int, int] = (0, 0)  # units that may go, units there are
@@ -49,8 +49,11 @@ class Outcome:
 def outcome(seed: int, case: Case) -> Outcome:
     """Compile one case and ask the oracle."""
     images = [torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for shape in SHAPES]
-    with torch.no_grad():
-        case.network(images[0].clone())  # the network itself must run
+    try:
+        with torch.no_grad():
+            case.network(images[0].clone())
+    except RuntimeError as error:
+        return Outcome(seed, "no network", str(error).splitlines()[0])  # torch itself refuses what was drawn
     before = {name: tensor.clone() for name, tensor in case.network.state_dict().items()}
     training = case.network.training
     try:
@@ -187,7 +190,7 @@ def report(found: list[Outcome], seconds: float) -> None:
     print(f"{len(found)} networks in {seconds:.0f} s: " + ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())))
     free, every = (sum(o.channels[k] for o in found) for k in (0, 1))
     print(f"units that may go, of those in compiled networks: {free} of {every} ({100 * free / max(1, every):.1f}%)")
-    for kind in ("WRONG", "TRACEBACK", "refused"):
+    for kind in ("WRONG", "TRACEBACK", "refused", "no network"):
         reasons: dict[str, list[int]] = {}
         for o in found:
             if o.kind == kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from torch.utils import _pytree as pytree
 
@@ -26,9 +27,23 @@ def discover(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Pref
         traced: the network.
         mends: which reductions over channels the rewrite can keep exact, by fx op and kind; none by default.
         prefer: of channels split into heads × head_dim, which may shrink: "heads", "head_dim" or whichever leaves
-            "most" units.
+            "most" units. Where a single choice for all of them leaves much protected, others are tried as well.
     """
-    return solve(traced, label(traced, mends, prefer))
+    found = solve(traced, label(traced, mends, prefer))
+    if prefer != "most" or _protected(found) <= TOO_MUCH:
+        return found
+    others = [solve(traced, label(traced, mends, other)) for other in OTHERS]
+    return min((found, *others), key=_protected)
+
+
+TOO_MUCH = Fraction(1, 20)  # share of filters protected from which on other choices are tried
+OTHERS: tuple[Prefer, ...] = ("first", "last")
+
+
+def _protected(groups: Groups) -> Fraction:
+    """Share of the filters that cannot go, those that make the network's output aside."""
+    widths = [(g.width * len(g.producers), g.kind) for g in groups.groups if g.place is None or g.place.op != "output"]
+    return Fraction(sum(n for n, kind in widths if kind == "protected"), max(1, sum(n for n, _ in widths)))
 
 
 def guard(groups: Groups, node: str) -> Groups | None:

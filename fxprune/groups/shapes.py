@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 
@@ -40,6 +42,20 @@ def spatial(op: Op) -> list[Labels]:
         op.fix(axis, f"`{op.place.op}` mixes along it")
     axes = (*x.axes[:-moved], *(None for _ in range(moved)))
     return [Labels(axes, x.weight) for _ in op.outputs]
+
+
+@rule("col2im")
+def fold(op: Op) -> list[Labels]:
+    """Patches (N, channels·k, places) are added up into images (N, channels, H, W): a channel's taps go together."""
+    x, taps = op.lookup(op.args["self"]), prod(op.args["kernel_size"])
+    axes = list(x.axes)
+    op.fix(axes[-1], f"`{op.place.op}` mixes along it")
+    channels = axes[-2]
+    if channels is not None:
+        grid = channels.ids.reshape(-1, taps)
+        op.tie(np.repeat(grid[:, 0], taps), channels.ids)
+        channels = Axis(grid[:, 0], channels.zero)
+    return [Labels((*axes[:-2], channels, None, None), x.weight)]
 
 
 @rule("constant_pad_nd")
@@ -179,6 +195,14 @@ def gather(op: Op) -> list[Labels]:
         for d, (a, b) in enumerate(sizes)
     ]
     return [Labels(tuple(axes))]
+
+
+@rule("embedding")
+def embedding(op: Op) -> list[Labels]:
+    """A table's rows picked by indices: the indices' dimensions, then the table's width."""
+    table, picked = op.lookup(op.args["weight"]), op.lookup(op.args["indices"])
+    op.fix(table.axes[0], f"`{op.place.op}` picks from it by indices")
+    return [Labels((*picked.axes, table.axes[1]), table.weight and picked.weight)]
 
 
 @rule("grid_sampler_2d", "grid_sampler_3d", "cudnn_grid_sampler")

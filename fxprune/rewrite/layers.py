@@ -27,6 +27,10 @@ def _linear(layer: Any, new_in: Shape, new_out: Shape) -> None:
     layer.out_features, layer.in_features = layer.weight.shape
 
 
+def _embedding(layer: Any, new_in: Shape, new_out: Shape) -> None:
+    layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+
+
 def _batch_norm(layer: Any, new_in: Shape, new_out: Shape) -> None:
     layer.num_features = new_in[1]
 
@@ -59,6 +63,7 @@ def _prelu(layer: Any, new_in: Shape, new_out: Shape) -> None:
 _SIZES: tuple[tuple[type[nn.Module], Callable[[Any, Shape, Shape], None]], ...] = (
     (nn.modules.conv._ConvNd, _conv),
     (nn.Linear, _linear),
+    (nn.Embedding, _embedding),
     (nn.modules.instancenorm._InstanceNorm, _instance_norm),
     (nn.modules.batchnorm._BatchNorm, _batch_norm),
     (nn.LayerNorm, _layer_norm),

@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxprune.internals import fake_like, fake_mode, quietly, shell
+from fxprune.internals import FakeTensorMode, Memo, Mode, fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.numbers import MATH, patched, plain_type
 from fxprune.trace.tracer import Tracer
@@ -120,6 +120,17 @@ _VIEWS: dict[str, Callable[[dict[Any, Any]], list[Any]]] = {
 }
 
 
+class _Again(Mode):  # type: ignore[no-untyped-call]
+    """Above the fake mode: calls that came before are not made again."""
+
+    def __init__(self, mode: FakeTensorMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.call = Memo(mode)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.call(func, args, kwargs or {})[0]
+
+
 class ConcreteTracer(Tracer):
     """Runs each node, as it is made, on the example and on the second input, without arithmetic."""
 
@@ -127,6 +138,7 @@ class ConcreteTracer(Tracer):
         super().__init__(len(example))
         self.param_shapes_constant = False
         self.mode = fake_mode()
+        self.again = _Again(self.mode)
         self.fakes: dict[int, torch.Tensor] = {}
         self.keep = (example, other)  # fakes are known by identity
         self.inputs = iter(pytree.tree_map_only(torch.Tensor, self.fake, list(zip(example, other, strict=True))))
@@ -171,8 +183,7 @@ class ConcreteTracer(Tracer):
             return (default, default) if pair is None else tuple(pair)
         here = self.apply(node, 0)
         try:
-            with quietly():
-                there = self.apply(node, 1)
+            there = self.apply(node, 1)
         except Exception:  # the model does not run at the second size: nothing is known there
             there = UNKNOWN
         return here, there
@@ -188,7 +199,7 @@ class ConcreteTracer(Tracer):
 
         args = fx.node.map_arg(node.args, value)
         kwargs = fx.node.map_arg(node.kwargs, value)
-        with torch.no_grad(), self.mode:
+        with torch.no_grad(), self.mode, self.again:
             if node.op == "get_attr":
                 found = _fetch(self.root, str(node.target))
                 return self.fake(found) if isinstance(found, torch.Tensor) else found
@@ -224,7 +235,7 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
     """
     tracer = ConcreteTracer(example, tuple(pytree.tree_map_only(torch.Tensor, _larger, x) for x in example))
     try:
-        with patched(module), _proxies_as_attributes():
+        with patched(module), _proxies_as_attributes(), quietly():
             graph = tracer.trace(module)
         told = tuple(f"traced for {a.value!r} at {a.where}" for a in tracer.answers if a.free)
         return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), told

@@ -144,6 +144,10 @@ EXACT: dict[str, tuple[Function, int]] = {
     "sevens of its width": (lambda n, x: x * torch.full((1, x.size(1), 1, 1), 7.0), 8),
     # products
     "unfold": (lambda n, x: F.unfold(x, 3, padding=1).view(x.size(0), -1, x.size(2), x.size(3)), 8),
+    "unfold and fold": (
+        lambda n, x: F.fold(F.unfold(x, 2, stride=2).relu(), (x.size(2), x.size(3)), 2, stride=2),
+        8,
+    ),
     "fourier": (lambda n, x: torch.fft.irfft2(torch.fft.rfft2(x)), 8),
     "real and imaginary": (lambda n, x: (lambda f: torch.cat([f.real, f.imag], 1))(torch.fft.rfft2(x)), 8),
     "sampled": (lambda n, x: F.grid_sample(x, torch.zeros(1, 12, 12, 2).expand(x.size(0), -1, -1, -1)), 8),
