@@ -30,6 +30,7 @@ SECTIONS = {
     "The trace": ("trace/",),
     "The plan": ("plan/", "pipeline.py"),
     "Evaluation": (
+        "cli/images.py",
         "cli/measuring.py",
         "cli/subjects.py",
         "train/comparison.py",
@@ -37,6 +38,7 @@ SECTIONS = {
         "train/fitting.py",
         "train/metrics.py",
         "train/tiles.py",
+        "train/upscaling.py",
     ),
     "Training": ("schedule/", "train/"),
     "Pictures and pages": ("view/", "cli/"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,23 +12,22 @@ from typing import Any
 
 from PIL import Image
 
+from fxprune.cli.images import LEAVES, called, data, hardest, lr_of
 from fxprune.cli.meter import Meter
 from fxprune.cli.subjects import Subject, subject
 from fxprune.emit.places import replace_file
 from fxprune.errors import InputError, OutputError
-from fxprune.job import Settings, settings
-from fxprune.models.reference import did_you_mean
+from fxprune.job import Settings, settings, usable_device
 from fxprune.train.comparison import compare
-from fxprune.train.evaluate import Bicubic, Contender, Evaluation, Setup, evaluate, saved_as
+from fxprune.train.evaluate import Evaluation, evaluate, saved_as
 from fxprune.train.fitting import fit, fitted, told_peak
-from fxprune.train.layouts import find_sets
-from fxprune.train.pictures import ImageSet, Pair, leaves_set, read_pair
+from fxprune.train.pictures import ImageSet, read_pair
 from fxprune.train.tiles import Tiling
+from fxprune.train.upscaling import Bicubic, Contender, Setup
 
 __all__ = ["Measured", "Wish", "measure"]
 
 BICUBIC = "bicubic"
-LEAVES, COUNT, SIDE, SEED = "dead_leaves", 8, 192, 1  # pictures drawn; the seed is that of validation in training
 FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -99,11 +97,6 @@ class Measured:
         return {**about, "data": data, "models": models, "notes": list(self.notes), **files}
 
 
-def lr_of(one: ImageSet) -> str:
-    """Where the LR images of a set come from."""
-    return "read" if any(pair.lr for pair in one.pairs) else "made by bicubic downscaling, as MATLAB does"
-
-
 def measure(wish: Wish) -> Measured:
     """Measure what was asked for, bicubic interpolation beside it, and write the images and the picture.
 
@@ -159,24 +152,24 @@ def check_places(wish: Wish) -> None:
 
 
 def named(wish: Wish) -> list[Subject]:
-    """The networks to measure, what was asked for last. Settings belong to the first of the two that can be set.
+    """The networks to measure, what was asked for last. Settings belong to the last one that can be set.
 
     Raises:
         InputError: there is nothing that they could belong to.
         ModelError, OutputError: there is no such network.
     """
+    usable_device(wish.device)
     names = [name for name in (wish.dense, wish.what) if name is not None and name != BICUBIC]
     given = settings(wish.pairs)
-    settable = [name for name in reversed(names) if not Path(name).is_dir()] or names[-1:]
     if not names and (wish.pairs or wish.weights):
         raise InputError("bicubic interpolation has nothing to set", hint="leave out --set and --weights")
-    found = []
-    for name in names:
-        if name == settable[0]:
-            found.append(subject(name, given, weights=wish.weights, shape=wish.shape, device=wish.device))
-        else:
-            found.append(subject(name, Settings(), device=wish.device))
-    return found
+    settable = max((k for k, name in enumerate(names) if not Path(name).is_dir()), default=len(names) - 1)
+    return [
+        subject(name, given, weights=wish.weights, shape=wish.shape, device=wish.device)
+        if k == settable
+        else subject(name, Settings(), device=wish.device)
+        for k, name in enumerate(names)
+    ]
 
 
 def fitting(subjects: Sequence[Subject], wish: Wish) -> tuple[list[Setup], int | None]:
@@ -197,32 +190,6 @@ def fitting(subjects: Sequence[Subject], wish: Wish) -> tuple[list[Setup], int |
         scale, whose = found.scale, f"{one.name} makes them"
         setups.append(fitted(Setup(tiling, wish.ensemble, wish.device), found))
     return setups, scale
-
-
-def data(names: Sequence[str], scale: int | None) -> tuple[ImageSet, ...]:
-    """The image sets in folders, and drawn pictures; each set under a name of its own.
-
-    Raises:
-        InputError: no usable images, several scales, or none that can be told.
-    """
-    found: list[ImageSet] = []
-    for name in names:
-        if name == LEAVES and not Path(name).is_dir():
-            if scale is None:
-                raise InputError("no scale can be told from drawn pictures", hint="say which: --scale 2")
-            found.append(leaves_set(COUNT, SIDE, scale=scale, seed=SEED))
-        else:
-            found += find_sets(Path(name), scale)
-    scales = sorted({one.scale for one in found})
-    if len(scales) > 1:
-        there = " and ".join(f"x{one}" for one in scales)
-        raise InputError(f"the images are of several scales: {there}", hint=f"say which: --scale {scales[0]}")
-    times: Counter[str] = Counter()
-    for number, one in enumerate(found):
-        times[one.name] += 1
-        if times[one.name] > 1:
-            found[number] = replace(one, name=f"{one.name}-{times[one.name]}")
-    return tuple(found)
 
 
 def with_peak(contender: Contender, sets: Sequence[ImageSet], wanted: str) -> Contender:
@@ -253,31 +220,6 @@ def run(contenders: Sequence[Contender], sets: Sequence[ImageSet], save: Path | 
             rows.append(Row(one, made, size, time.perf_counter() - start))
             meter.over(one.name, rows[-1].seconds)
     return tuple(rows)
-
-
-def called(sets: Sequence[ImageSet], name: str) -> tuple[str, Pair]:
-    """The image of that name, `003` or `Set5/003`, and its set's name.
-
-    Raises:
-        InputError: there is none.
-    """
-    for one in sets:
-        for pair in one.pairs:
-            if name in (pair.name, f"{one.name}/{pair.name}"):
-                return one.name, pair
-    raise InputError(f"--image {name}: there is no such image", hint=did_you_mean(name, names_of(sets)))
-
-
-def names_of(sets: Sequence[ImageSet]) -> list[str]:
-    """Every image's name."""
-    return [pair.name for one in sets for pair in one.pairs]
-
-
-def hardest(sets: Sequence[ImageSet], bicubic: Evaluation) -> tuple[str, Pair]:
-    """The image that bicubic interpolation gets most wrong, and its set's name."""
-    scored = [(image.scores[0].psnr, one.name, image.name) for one in bicubic.sets for image in one.images]
-    _, set_name, name = min(scored)
-    return called([one for one in sets if one.name == set_name], name)
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:

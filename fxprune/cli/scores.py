@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fxprune.cli.measuring import Measured, lr_of
+from fxprune.cli.images import lr_of
+from fxprune.cli.measuring import Measured
 from fxprune.train.metrics import Score
 
 __all__ = ["facts", "table"]

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import uniform_filter
 
-from fxprune.train.evaluate import Contender, super_resolve
 from fxprune.train.metrics import Protocol, Score, luma
 from fxprune.train.pictures import Pair, read_pair
 from fxprune.train.resize import Pixels, upscale
+from fxprune.train.upscaling import Contender, super_resolve
 
 __all__ = ["Panel", "compare", "comparison_picture", "telling_crop"]
 

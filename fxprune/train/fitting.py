@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from fxprune.errors import InputError, ModelError
 from fxprune.models import check_example
-from fxprune.train.evaluate import Setup, super_resolve
 from fxprune.train.metrics import Protocol
 from fxprune.train.resize import Pixels, upscale
 from fxprune.train.tiles import Tiling
+from fxprune.train.upscaling import Setup, super_resolve
 
 __all__ = ["Fit", "fit", "fitted", "told_peak"]
 

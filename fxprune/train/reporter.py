@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fxprune.errors import OutputError
 from fxprune.schedule import Pruner
-from fxprune.train.evaluate import Setup, evaluate
+from fxprune.train.evaluate import evaluate
 from fxprune.train.events import Beat, Event, Kind, Metrics, TrainError, Watch
 from fxprune.train.learner import Learner
 from fxprune.train.pictures import ImageSet
+from fxprune.train.upscaling import Setup
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -107,6 +107,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "no such format": ("groups", "net.py", "-o", "groups.doc"),
     "measured at another scale": ("eval", "net.py", "--scale", "3"),
     "zoo measured at another scale": ("eval", "zoo:fsrcnn", "--scale", "4"),
+    "no such device to measure on": ("eval", "bicubic", "--scale", "2", "--device", "abacus"),
     "no scale to measure at": ("eval", "bicubic"),
     "no folder of images": ("eval", "bicubic", "--data", "imagse"),
     "no images": ("eval", "bicubic", "--scale", "2", "--data", "theirs"),

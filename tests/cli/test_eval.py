@@ -123,6 +123,8 @@ def test_the_dense_network_stands_between(run: Run, images: Path) -> None:
     # where both could be set, the settings are those of the network asked for
     both = list(scores(run("eval", "net.py", "--dense", "larger.py", *given)))
     assert both == ["bicubic", "larger.py", "net.py(width=8)"]
+    itself = scores(run("eval", "net.py", "--dense", "net.py", *given))
+    assert list(itself) == ["bicubic", "net.py", "net.py(width=8)"]
     shown = run("eval", "small", "--dense", "net.py", *given[:2], "--set", "width=8").stdout
     assert re.search(r"over +over\n.*bicubic +dense\n", shown)
 

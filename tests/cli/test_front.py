@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("", "compile", "check", "fmt", "groups", "zoo")
+COMMANDS = ("", "compile", "check", "eval", "fmt", "groups", "zoo")
 HEAVY = ("torch", "numpy", "lark", "rich", "networkx")
 
 HELPED = f"""

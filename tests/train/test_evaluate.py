@@ -17,12 +17,13 @@ from torch.nn import functional
 
 from fxprune.errors import InputError, ModelError, OutputError
 from fxprune.train.comparison import compare, telling_crop
-from fxprune.train.evaluate import Bicubic, Contender, Setup, evaluate, super_resolve
+from fxprune.train.evaluate import evaluate
 from fxprune.train.layouts import find_sets
 from fxprune.train.metrics import Protocol
 from fxprune.train.pictures import leaves_set
 from fxprune.train.resize import downscale, upscale
 from fxprune.train.tiles import Tiling, self_ensemble, upscale_tiled
+from fxprune.train.upscaling import Bicubic, Contender, Setup, super_resolve
 
 from .folders import fill, picture, save
 

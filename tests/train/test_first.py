@@ -14,9 +14,10 @@ from click.testing import CliRunner
 import fxprune
 from fxprune import zoo
 from fxprune.cli import front
-from fxprune.train.evaluate import Setup, evaluate
+from fxprune.train.evaluate import evaluate
 from fxprune.train.events import METRICS, read_metrics
 from fxprune.train.pictures import leaves_set
+from fxprune.train.upscaling import Setup
 
 ROOT = Path(__file__).parent.parent.parent
 L1 = "protect tail.*, sub_mean, add_mean\ncut filters 50% by l1\n"

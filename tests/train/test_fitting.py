@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from fxprune.errors import InputError, ModelError
 from fxprune.models import example_for
-from fxprune.train.evaluate import AS_IS, Bicubic, Setup, super_resolve
 from fxprune.train.fitting import Fit, fit, fitted, told_peak
 from fxprune.train.metrics import luma
 from fxprune.train.resize import downscale, upscale
 from fxprune.train.tiles import Tiling, padded
+from fxprune.train.upscaling import AS_IS, Bicubic, Setup, super_resolve
 
 from .folders import picture
 
