@@ -3,10 +3,10 @@
     python tools/reproduce_table1.py OUT --train DIR --test DIR [--scale 0.01] [--blocks 8] [--width 32] [--seeds 3]
 
 The specs are those of specs/, whose steps `--scale` shortens: 1 is the papers' schedule. What is scaled with it is in
-`Schedule`. All methods get as many steps after the dense network: what SRP and ASSL spend on pruning, L1 and scratch
-spend on the compact one; scratch+, which needs no dense network, gets that one's steps too. Every run leaves a
-checkpoint and, when it is done, a line in OUT/results.jsonl: the same command goes on where it was stopped. Several
-processes may share OUT, each with a `--seed` of its own; `--table` prints what is there.
+`Schedule`. As in the papers, every compact network is finetuned, or trained from scratch, for as many steps. l1+ and
+scratch+ get besides what SRP and ASSL spend on pruning; scratch++, which needs no dense network, that one's steps too.
+Every run leaves a checkpoint and, when it is done, a line in OUT/results.jsonl: the same command goes on where it was
+stopped. Several processes may share OUT, each with a `--seed` of its own; `--table` prints what is there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ SPECS = Path(__file__).parent.parent / "specs"
 METHODS = {
     "scratch": "scratch-edsr-x2",
     "scratch+": "scratch-edsr-x2",
+    "scratch++": "scratch-edsr-x2",
     "l1": "l1-finetune-edsr-x2",
+    "l1+": "l1-finetune-edsr-x2",
     "srp": "srp-edsr-x2",
     "assl": "assl-edsr-x2",
 }
@@ -136,8 +138,7 @@ class Schedule:
 
     def variables(self, method: str) -> dict[str, str]:
         """The variables of a method's spec."""
-        extra = 0 if method in ("srp", "assl") else self.pruning
-        extra += self.steps(DENSE) if method == "scratch+" else 0
+        extra = (self.pruning if "+" in method else 0) + (self.steps(DENSE) if "++" in method else 0)
         after = max(HALVINGS, round(FINETUNE * self.finetune)) + extra
         ceiling = round(self.ceiling, 6)
         delta = ceiling / max(1, self.growths - 1) * (1 - 1e-6)  # a hair less, so that rounding costs no growth
@@ -279,7 +280,7 @@ def table(arguments: argparse.Namespace) -> Iterator[str]:
         for method in ("dense", *METHODS):
             mine = [line for line in lines if (line["method"], line["r"]) == (method, r)]
             if mine:
-                paper = 37.99 if method == "dense" else PAPERS[method.removesuffix("+")].get(r, "")
+                paper = 37.99 if method == "dense" else PAPERS[method].get(r, "") if method in PAPERS else ""
                 scores = [spread([line["psnr"][one] for line in mine]) for one in sets]
                 cells = [method, r, f"{mine[0]['params']:,}", *scores, around_cut(mine, dense, sets[0]), left(mine)]
                 yield "| " + " | ".join([*cells, str(paper)]) + " |"
@@ -289,7 +290,7 @@ def around_cut(lines: list[dict[str, Any]], dense: dict[int, dict[str, float]], 
     """Mean PSNR of a test set before and after the cut; before it, L1 has the dense network."""
     pairs = []
     for line in lines:
-        if line["method"] in ("l1", "srp", "assl"):
+        if line["method"] in ("l1", "l1+", "srp", "assl"):
             before, after = (
                 line["around_cut"] if len(line["around_cut"]) == 2 else [dense[line["seed"]], *line["around_cut"]]
             )
