@@ -200,7 +200,7 @@ def load_network(
         ModelError: no network is named, or it cannot be built.
         InputError: no shape, no such device.
     """
-    from fxprune.models import example_for, load_model
+    from fxprune.models import example_for, initialise, load_model
 
     line = next(iter(spec.of(ModelRef)), None) if spec and reference is None else None
     if line is not None:
@@ -217,7 +217,10 @@ def load_network(
     except ModelError as error:
         raise _explained(error, given, spec, line) from error.__cause__
     shapes = shapes_of(shape) if shape else next((i.shapes for i in spec.of(Input)), None) if spec else None
+    if shapes is None and loaded.example is not None:
+        shapes = ((1, loaded.input_channels, *loaded.example),)
     example = example_for(loaded.module, shapes)
+    initialise(loaded.module, example)
     title = loaded.reference + (f"({', '.join(f'{k}={v}' for k, v in args.items())})" if args else "")
     return Network(loaded.module.to(on), tuple(x.to(on) for x in example), title)
 

@@ -54,7 +54,8 @@ def finished(venv: Path) -> None:
     (venv / "bin" / "python").symlink_to(sys.executable)
     (venv / "pyvenv.cfg").touch()
     extras = os.environ.get("FXPRUNE_EXTRAS", "test,lint")
-    wanted = f'printf "%s\\n" "{ROOT}" "{extras}" | cat - pyproject.toml constraints.txt | cksum'
+    bare = os.environ.get("FXPRUNE_BARE", "")
+    wanted = f'printf "%s\\n" "{ROOT}" "{extras}" "{bare}" | cat - pyproject.toml constraints.txt | cksum'
     stamp = subprocess.run(["bash", "-c", wanted], cwd=ROOT, capture_output=True, text=True, check=True)
     (venv / ".fxprune-stamp").write_text(stamp.stdout)
 

@@ -19,6 +19,8 @@ from fxprune.trace import Traced, module_at, module_path, op_name, source_line
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
 
+_NONE = object()  # no input
+
 Mends = Callable[[str, str], bool]  # (name of the fx op, kind of reduction) → can the rewrite keep it exact?
 
 
@@ -152,9 +154,12 @@ class _Runner:
 
     def value(self, node: fx.Node, env: dict[fx.Node, Any], given: Iterator[Any]) -> Any:
         """What one node gives, the rules told whether it has parameters of its own."""
-        if node.op == "placeholder":
-            return tuple(given) if str(node.target).startswith("*") else next(given, *node.args)
         target = str(node.target)
+        if node.op == "placeholder":
+            found = tuple(given) if target.startswith("*") else next(given, node.args[0] if node.args else _NONE)
+            if found is _NONE:
+                raise TypeError(f"the input {target!r} is missing")
+            return found
         if node.op == "get_attr":
             return self.fetch(target)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), env.__getitem__)

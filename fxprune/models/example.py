@@ -15,7 +15,7 @@ from fxprune.models.blame import told, user_line
 from fxprune.models.position import by_position
 from fxprune.models.quarantine import quarantine
 
-__all__ = ["Shape", "check_example", "example_for", "guess_channels"]
+__all__ = ["Shape", "check_example", "example_for", "guess_channels", "initialise"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -39,6 +39,21 @@ def example_for(module: nn.Module, shape: Shape | Sequence[Shape] | None = None,
     shapes: Sequence[Any] = shape if shape and isinstance(shape[0], Sequence) else (shape,)
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.rand(checked(s), generator=generator, dtype=torch.float32, device="cpu") for s in shapes)
+
+
+def initialise(module: nn.Module, example: Sequence[Tensor]) -> None:
+    """Let lazy layers (`nn.LazyConv2d`) take their shapes from an example; other networks are left as they are.
+
+    Raises:
+        InputError: the network does not run on its example; names the layer.
+    """
+    if any(map(nn.parameter.is_lazy, (*module.parameters(), *module.buffers()))):
+        try:
+            with torch.no_grad():
+                module(*example)
+        except Exception:  # the model's own code
+            check_example(module, tuple(example))
+            raise
 
 
 def checked(shape: Sequence[object]) -> Shape:

@@ -37,6 +37,7 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     """
     modes = {name: part.training for name, part in module.named_modules()}
     _nameable(modes)
+    _shaped(module)
     copy = share(module).eval()
     by_position(copy)
     folded = fold(copy)
@@ -111,6 +112,17 @@ def _by_position(graph: fx.Graph) -> None:
             if node.op == "call_function" and not node.args and name in node.kwargs:
                 node.args = (node.kwargs[name],)
                 node.kwargs = {key: value for key, value in node.kwargs.items() if key != name}
+
+
+def _shaped(module: nn.Module) -> None:
+    """Refuse layers that wait for their first input to know their shape.
+
+    Raises:
+        TraceError: names one.
+    """
+    lazy = next((name for name, tensor in held(module).items() if nn.parameter.is_lazy(tensor)), None)
+    if lazy is not None:
+        raise TraceError(f"{lazy} has no shape yet: its layer is lazy", hint="run the model once on an example first")
 
 
 def _nameable(paths: Iterable[str]) -> None:

@@ -161,6 +161,7 @@ def test_tied_groups_have_letters_and_colours_of_their_own(monkeypatch: pytest.M
     from fxprune.view.terminal import tree
 
     network = torch.nn.Sequential(*(Residual(4) for _ in range(2)), torch.nn.Conv2d(4, 3, 1))
+    network(torch.rand(1, 3, 8, 8))
     console = Console(force_terminal=True, color_system="truecolor", width=120)
     with console.capture() as captured:
         console.print(tree(fxprune.analyze(network, torch.rand(1, 3, 8, 8))))

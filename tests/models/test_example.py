@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fxprune.errors import InputError
-from fxprune.models import check_example, example_for
+import fxprune
+from fxprune.errors import InputError, TraceError
+from fxprune.models import check_example, example_for, initialise
 
 
 class Late(nn.Module):
@@ -56,6 +57,18 @@ class Wilful(nn.Module):
 def test_channels_are_the_networks(module: nn.Module, channels: int) -> None:
     (image,) = example_for(module)
     assert image.shape == (1, channels, 48, 48)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_lazy_layers_take_their_shapes_from_the_example() -> None:
+    module = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyConv2d(2, 1))
+    with pytest.raises(TraceError, match=r"0\.weight has no shape yet"):
+        fxprune.analyze(module, example_for(module))
+    initialise(module, example_for(module))
+    assert [tuple(p.shape) for p in module.parameters()] == [(4, 3, 3, 3), (4,), (2, 4, 1, 1), (2,)]
+    assert len(fxprune.analyze(module, example_for(module)).free) == 1
+    with pytest.raises(InputError):
+        initialise(nn.Sequential(nn.LazyConv2d(4, 3), nn.Linear(5, 5)), example_for(module))
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple), min_size=1, max_size=3), st.integers(0))
