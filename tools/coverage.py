@@ -194,7 +194,7 @@ def ours(case: Any) -> dict[str, Any]:
         "difference": max(apart, default=None),
         "sizes": len(apart),
         "refused": refused,
-        "seconds": round(seconds, 2),
+        "cpu": round(seconds, 1),
         "notes": list(report.notes),
         "protected": Counter(str(row.why) for row in report.protected),
     }
@@ -247,7 +247,7 @@ def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
         "parameters",
         "difference",
         "sizes",
-        "seconds",
+        "CPU seconds",
     ]
     titles += [PEERS[side] for side in sides if side in PEERS]
     lines = ["| " + " | ".join(titles) + " |", "| --- | --- " + "| ---: " * 8 + "| --- " * (len(titles) - 10) + "|"]
@@ -256,7 +256,7 @@ def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
         if "rung" in mine:
             ends = [f"{mine['prunable']:.0%}", arrow(mine["params"])]
             ends += [f"{mine['difference']:.1e}" if mine["difference"] is not None else "none", str(mine["sizes"])]
-            cells = [name, mine["rung"], *map(str, mine["groups"]), *ends, f"{mine['seconds']:.1f}"]
+            cells = [name, mine["rung"], *map(str, mine["groups"]), *ends, str(mine.get("cpu", ""))]
             cells[7] = f"**wrong**: {cells[7]}" if mine["outcome"] == "wrong" else cells[7]
         else:
             cells = [name, f"{mine['outcome']}: {mine.get('why', '')}".replace("|", "/"), *[""] * 8]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,13 +15,17 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch import nn
 
+import fxprune
+from fxprune.cli import front
 from fxprune.errors import ModelError
 from fxprune.models import Loaded, load_model
 from fxprune.models import spandrel as bridge
 from fxprune.models.spandrel import INSTALL, library, sizes_for
+from tests.oracle import masked
 
 needs_spandrel = pytest.mark.skipif(
     importlib.util.find_spec("spandrel") is None, reason=f"spandrel is not installed: {INSTALL}"
@@ -204,3 +212,65 @@ def test_sizes_meet_the_requirements(minimum: int, multiple_of: int, square: boo
         assert (height % multiple_of, width % multiple_of) == (0, 0)
         assert height == width or not square
     assert square or any(height != width for height, width in others)
+
+
+def spandrels(which: str) -> nn.Module:
+    """Small networks of spandrel's, by name."""
+    library()
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {
+        "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8},
+        "SwinIR": {"depths": [2], "num_heads": [2], "embed_dim": 12, "window_size": 8, "upscale": 2},
+    }
+    if which == "ESRGAN":
+        return esrgan()
+    made: Any = getattr(importlib.import_module(f"spandrel.architectures.{which}"), which)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = made(**settings[which])
+    assert isinstance(network, nn.Module)
+    return network
+
+
+WITHOUT = """
+import importlib.abc, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("spandrel", "einops", "torchvision"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import torch, fxprune
+network = fxprune.load("out").eval()
+with torch.no_grad():
+    torch.save([network(image) for image in torch.load("images.pt")], "found.pt")
+"""
+
+
+@needs_spandrel
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["ESRGAN", "SPAN", "SwinIR"])
+def test_from_a_checkpoint_to_a_folder_that_needs_no_spandrel(which: str) -> None:
+    network = spandrels(which)
+    torch.save(network.state_dict(), "net.pth")
+    Path("half.prune").write_text("cut filters 50% by random(seed=1)\n")
+    result = CliRunner().invoke(front, ["compile", "half.prune", "net.pth", "-o", "out"], prog_name="fxprune")
+    assert result.exit_code == 0, result.output
+    images = [torch.rand(1, 3, *size) for size in load_model("net.pth").sizes]
+    torch.save(images, "images.pt")
+    root = Path(fxprune.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kept: Any = json.loads(Path("out/plan.json").read_text())["kept"]
+    kept = {name: {int(dim): indices for dim, indices in dims.items()} for name, dims in kept.items()}
+    given = load_model("net.pth").module
+    wanted = masked(given, kept)
+    with torch.no_grad():
+        for image, found in zip(images, torch.load("found.pt"), strict=True):
+            want = wanted(image.clone())
+            assert float((want - found).abs().max() / want.abs().max()) < 1e-5
