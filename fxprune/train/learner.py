@@ -38,8 +38,10 @@ class Learner:
         self.wrapped = self.fabric.setup_module(self.model)
 
     def restart(self, optimizing: Optimizing) -> None:
-        """A new optimizer."""
-        self.optimizer = self.fabric.setup_optimizers(optimizing.make(self.model.parameters()))
+        """A new optimizer. It has the parameters by name: its state goes by their order, and a cut made again on a
+        network without weight norm leaves weights and biases in another one."""
+        parameters = (parameter for _, parameter in sorted(self.model.named_parameters(), key=lambda pair: pair[0]))
+        self.optimizer = self.fabric.setup_optimizers(optimizing.make(parameters))
 
     def step(
         self, given: Tensor, target: Tensor, loss: Loss, rate: float, clip: float | None, regularise: Callable[[], None]

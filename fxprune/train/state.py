@@ -18,7 +18,7 @@ from fxprune.schedule.discovery import find_groups
 
 __all__ = ["FORMAT", "Record", "check_spec", "random_state", "restore_random", "scale_of"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(slots=True)

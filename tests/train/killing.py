@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -32,6 +33,8 @@ def child(spec: str, folder: Path) -> None:
         kept = {name: {str(dim): list(at) for dim, at in dims.items()} for name, dims in trained.kept.items()}
         torch.save({"weights": weights(trained), "kept": kept}, folder / "result.pt")
         code = 0
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

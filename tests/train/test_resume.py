@@ -50,6 +50,25 @@ def test_killed_anywhere(spec: str, kills: int, tmp_path: Path) -> None:
         assert same(run(spec, resume=True, **again), whole), point
 
 
+@pytest.mark.parametrize("optimizer", ["adam(lr=1e-2)", "sgd(lr=1e-4, momentum=0.9)"])
+def test_the_optimizer_goes_on_after_a_cut_of_weight_norm(optimizer: str, tmp_path: Path) -> None:
+    """Its state is of the right parameters, though a cut made again may leave those in another order."""
+    spec = ASSL.replace("adam(lr=1e-2)", optimizer).replace("{ ema 0.9 }", "{ clip 1 }")
+    whole: list[Event] = []
+    expected = run(spec, whole)
+    middle = of(whole, "cut")[0].step + 2  # of finetuning
+
+    def kill(event: Event) -> None:
+        if event.kind == "checkpoint" and event.step == middle:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(spec, run=tmp_path, checkpoint_every=1, watch=kill)
+    events: list[Event] = []
+    assert same(run(spec, events, run=tmp_path, resume=True), expected)
+    assert of(events, "step")[0].step == middle + 1
+
+
 def test_metrics_of_a_resumed_run_tell_each_step_once(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(SRP, run=tmp_path, checkpoint_every=4, watch=at(9))
