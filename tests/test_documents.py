@@ -75,9 +75,9 @@ def mentioned(page: str) -> list[list[str]]:
     fenced = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     blocks = [block for kind, block in fenced if kind in ("", "sh")]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    lines += re.findall(
-        r"`((?:fxprune|tools/\w+|python tools/\w+\.py) [^`]*)`", re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)
-    )
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)
+    codes = [code for code in re.findall(r"`([^`\n]+)`", prose) if not code.endswith("…")]  # those are messages
+    lines += [code for code in codes if re.match(r"fxprune |(?:python )?tools/\w", code)]
     starts = re.compile(r"(?P<command>(?:fxprune|tools/\w+(?:\.py)?)(?: .*|$))")
     return [shlex.split(found["command"], comments=True) for line in lines if (found := starts.search(line))]
 
