@@ -268,7 +268,7 @@ def results(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def table(arguments: argparse.Namespace) -> Iterator[str]:
     """As Markdown: mean and spread over the seeds; Set5 before and after the cut; norms there; the papers' Set5."""
     lines = results(arguments)
-    sets = sorted({one for line in lines for one in line["psnr"]})
+    sets = sorted({one for line in lines for one in line["psnr"]}, key=lambda name: (len(name), name))
     count = len({line["seed"] for line in lines})
     dense = {line["seed"]: line["psnr"] for line in lines if line["method"] == "dense"}
     yield f"EDSR {arguments.blocks} x {arguments.width}, x2, scale {arguments.scale:g}, {count} seed(s)"
