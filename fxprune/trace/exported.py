@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from typing import Any
 
 import torch
@@ -41,6 +42,9 @@ def exported(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
     return graph, (f"traced for sizes of which some are fixed: {', '.join(told)}",) if told else ()
 
 
+_LINE = re.compile(r'File "(.+)", line (\d+)')  # of the model, in what torch remembers of where a node came from
+
+
 def _exported(module: nn.Module, example: tuple[Any, ...]) -> fx.GraphModule:
     free = [_free(x) for x in example]
     twice = tuple(x.repeat(2, 1, 1, 1) if isinstance(x, torch.Tensor) and x.dim() == 4 else x for x in example)
@@ -59,6 +63,10 @@ def _exported(module: nn.Module, example: tuple[Any, ...]) -> fx.GraphModule:
         raise last
     made = program.module(check_guards=False)
     assert isinstance(made, fx.GraphModule)
+    for node in made.graph.nodes:
+        lines = _LINE.findall(node.meta.get("stack_trace") or "")
+        if lines:
+            node.meta["source"] = lines[-1][0], int(lines[-1][1])
     names = [n for n in made.graph.nodes if n.op == "placeholder"]
     made.graph.set_codegen(fx.graph.CodeGen())  # plain inputs and outputs instead of flattened ones
     if len(names) != len(pytree.tree_leaves(example)):
