@@ -57,9 +57,12 @@ def fake_like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
 
     The first of a device is made by torch, which takes its time; the others are cast from it.
     """
-    device = tensor.device
-    molds: dict[torch.device, FakeTensor] = vars(mode).setdefault("_fxprune_molds", {})
     bones = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return _cast(bones, tensor.device, mode)
+
+
+def _cast(bones: torch.Tensor, device: torch.device, mode: FakeTensorMode) -> torch.Tensor:
+    molds: dict[torch.device, FakeTensor] = vars(mode).setdefault("_fxprune_molds", {})
     if device not in molds:
         molds[device] = FakeTensor(mode, torch.empty(0, device="meta"), device)
     made: torch.Tensor = torch.Tensor._make_subclass(
@@ -96,15 +99,17 @@ class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class Memo:
     """Calls without arithmetic, each kind made by torch once and repeated from memory: networks repeat their blocks.
 
-    Law: only calls whose results are new tensors, of which nothing but shape, strides, type and device is known.
+    Law: only calls of whose results nothing but shape, strides, type, device and the memory they share is known.
     """
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self.mode = mode
-        self.known: dict[Any, tuple[torch.Tensor | None, int] | None] = {}
+        self.known: dict[Any, tuple[torch.Tensor | None, int]] = {}
 
     def __call__(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
         """`func(*args, **kwargs)` under the fake mode, and its multiply-accumulates."""
+        if func is torch.ops.prim.device.default and type(args[0]) is FakeTensor:
+            return args[0].fake_device, 0  # asked for by half of all calls
         key = self.key(func, args, kwargs)
         found = None if key is None else self.known.get(key)
         if found is not None:
@@ -112,15 +117,20 @@ class Memo:
             if made is None:
                 return args[0], count
             with real_arithmetic():
-                return fake_like(made, self.mode), count
+                return self.again(made, args[0]) if _kind(func) == "view" else fake_like(made, self.mode), count
         out = func(*args, **kwargs)
         count = macs(func, args, kwargs, out)
-        if key is not None and type(out) is FakeTensor and out.constant is None:
+        if key is not None and type(out) is FakeTensor and out.constant is None and _plain(func, out, args):
             self.known[key] = (None if _kind(func) == "in place" else out), count
         return out, count
 
+    def again(self, view: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        """A view of a tensor as another was of one just like it: `_facts` holds where in its memory that begins."""
+        bones = torch.as_strided(base, view.shape, view.stride(), view.storage_offset())
+        return _cast(bones, base.device, self.mode)
+
     def key(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What the result depends on; None where it may share memory with an argument."""
+        """What the result depends on; None where that is not all in the arguments' kinds."""
         if _kind(func) == "other":
             return None
         try:
@@ -131,14 +141,23 @@ class Memo:
         return key
 
 
+def _plain(func: Any, out: torch.Tensor, args: Any) -> bool:
+    """Is a view one that reads its memory as the base does: not the real part of it, nor its conjugate?"""
+    return _kind(func) != "view" or (out.dtype == args[0].dtype and out.is_conj() == args[0].is_conj())
+
+
 @cache
 def _kind(func: Any) -> str:
-    """`pure` calls make new tensors, elementwise ones `in place` give back their first argument."""
+    """`pure` calls make a new tensor, a `view` shares the first argument's memory, `in place` gives that one back."""
     schema = func._schema
     if schema.is_mutable:
         own = torch.Tag.pointwise in func.tags and func.overloadpacket.__name__.endswith("_")
         return "in place" if own else "other"
-    return "other" if any(out.alias_info is not None for out in schema.returns) else "pure"
+    if all(out.alias_info is None for out in schema.returns):
+        return "pure"
+    first = schema.arguments[0].alias_info
+    single = len(schema.returns) == 1 and isinstance(schema.returns[0].type, torch.TensorType)
+    return "view" if single and first is not None else "other"
 
 
 def bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -155,7 +174,8 @@ def _arguments(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 def _facts(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return value.shape, value.stride(), value.dtype, value.device, type(value) is FakeTensor
+        kind = type(value)
+        return value.shape, value.stride(), value.storage_offset(), value.dtype, value.device, kind is FakeTensor
     if isinstance(value, (list, tuple)):
         return tuple(map(_facts, value))
     return type(value), value
