@@ -27,13 +27,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from fxprune.errors import PlanError, RewriteError
 from fxprune.groups import Groups, guard
 from fxprune.groups.labels import Ids
 from fxprune.lang import CRITERIA, Cut, KeepCount, Mark, Norm, Spec, parse
 from fxprune.lang.ast import Selecting
-from fxprune.models import example_for
+from fxprune.models import inputs_of
 from fxprune.plan import Calibration, Plan, make_plan
 from fxprune.plan.select import check_spec
 from fxprune.schedule.aligner import Aligner
@@ -84,12 +85,8 @@ class Pruner:
     ) -> None:
         self.program = spec if isinstance(spec, Program) else program(spec if isinstance(spec, Spec) else parse(spec))
         self.model = model
-        given = example_for(model) if example is None else example
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.example = tuple(
-            x.to(device) if isinstance(x, Tensor) else x
-            for x in (given if isinstance(given, (tuple, list)) else (given,))
-        )
+        self.example = pytree.tree_map_only(Tensor, lambda x: x.to(device), inputs_of(model, example))
         self.calibration, self.epoch, self.act, self.agree, self.check = calibration, epoch, act, agree, check
         self.item_number = at
         self.step = 0  # steps done of the present run

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from fxprune.errors import InputError, OutputError
 from fxprune.lang import Norm, Spec, format_spec
-from fxprune.models import check_example, example_for
+from fxprune.models import check_example, inputs_of
 from fxprune.plan import Calibration
 from fxprune.schedule import Pruner, Rewind, Run, Save, program
 from fxprune.schedule.discovery import find_groups
@@ -47,9 +48,8 @@ class Session:
         self.fabric = launched(device, self.training.precision)
         self.checkpoints = Checkpoints(run) if run is not None else None
         fresh = copy.deepcopy(model).to(self.fabric.device)
-        given = example_for(fresh) if example is None else example
-        given = given if isinstance(given, (tuple, list)) else (given,)
-        self.example = tuple(x.to(self.fabric.device) if isinstance(x, Tensor) else x for x in given)
+        on = self.fabric.device
+        self.example = pytree.tree_map_only(Tensor, lambda x: x.to(on), inputs_of(fresh, example))
         check_example(fresh, self.example)
         self.groups = find_groups(fresh, self.example, spec)  # of the network as it came
         self.scale = scale_of(fresh, self.example)

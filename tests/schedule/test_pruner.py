@@ -334,6 +334,33 @@ def test_under_a_gradient_scaler_the_penalty_is_not_scaled() -> None:
         torch.testing.assert_close(a, b)
 
 
+class Guided(nn.Module):
+    """Takes its inputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.tail = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(1, 6, 1), nn.Conv2d(6, 3, 1)
+
+    def forward(self, image: Tensor, *, mask: Tensor) -> Tensor:
+        return self.tail(self.a(image) * self.b(mask))
+
+
+def test_inputs_may_go_by_name() -> None:
+    example = {"image": EXAMPLE, "mask": EXAMPLE[:, :1]}
+    model = Guided()
+    pruner = Pruner("mark filters 50% by l1\nshrink l2 { step 0.5 every 1, until 1 }\ncut", model, example)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    while not pruner.done:
+        optimizer.zero_grad()
+        pruner.model(**example).mean().backward()
+        pruner.before_step()
+        optimizer.step()
+        pruner.after_step()
+    done = pruner.cut()
+    assert done.module.a.out_channels == 3
+    assert done.module(**example).shape == EXAMPLE.shape
+
+
 def test_nothing_marked_has_no_norm() -> None:
     kept, marked = Pruner("hold 1 steps\ncut 50%\n", edsr(), EXAMPLE).norms()
     assert math.isnan(kept)
