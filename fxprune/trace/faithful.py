@@ -32,7 +32,7 @@ class Outputs:
             inputs = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
             try:
                 self.known[scale] = inputs, _run(self.module.forward, inputs)
-            except Exception:  # the model's own code
+            except (Exception, SystemExit):  # the model's own code
                 self.known[scale] = None
         return self.known[scale]
 
