@@ -57,6 +57,8 @@ def killed(spec: str, folder: Path, step: int, random_: random.Random) -> int:
     number = started(spec, folder)
     metrics = folder / METRICS
     while not (metrics.exists() and any(event.step >= step for event in read_metrics(metrics)[-3:])):
+        if os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return ended(number)  # of itself: the caller tells
         time.sleep(0.001)
     time.sleep(random_.uniform(0, 0.03))  # a step takes about as long: in the middle of anything
     os.kill(number, signal.SIGKILL)
