@@ -15,6 +15,7 @@ from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import SMALLER, Outputs, agreements
+from fxprune.trace.guards import lift
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, held, module_at, module_path, op_name
 
@@ -50,11 +51,12 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         notes.append(f"its forward computes weights from others; merged first: {merged[0]}{more}")
     rung, graph, told = _climb(copy, outputs)
     _by_position(graph.graph)
+    lifted = {f"traced for {asked}" for asked in lift(graph, outputs)}
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
         graph.delete_all_unused_submodules()
         graph.recompile()
-    told = tuple(dict.fromkeys((*notes, *told)))
+    told = tuple(dict.fromkeys((*notes, *(note for note in told if note not in lifted))))
     return Traced(graph, copy, tuple(example), rung, module.training, modes, merged, told)
 
 

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.internals import FakeTensorMode, Memo, Mode, fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
+from fxprune.trace.guards import ASKED, ratio
 from fxprune.trace.numbers import MATH, patched, plain_type
 from fxprune.trace.tracer import Tracer
 
@@ -221,7 +222,10 @@ class ConcreteTracer(Tracer):
             else:
                 same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
             note = f"{GUARD} {value!r} at {where}; give fxprune an example of this size"
-            self.create_proxy("call_function", torch._assert, (same, note), {})
+            guard = self.create_proxy("call_function", torch._assert, (same, note), {})
+            by = ratio(proxy.node, lambda node: self.values[node][0]) if value is False else None
+            if by is not None:
+                guard.node.meta[ASKED] = by, f"{value!r} at {where}"
         self.answers.append(Answer(where, value, free))
         return value
 

@@ -75,6 +75,9 @@ def op_name(node: fx.Node, root: nn.Module) -> str:
     return node.op
 
 
+_LOGIC = ("and_", "is_", "not_", "or_")  # of the module operator, named so for Python's sake
+
+
 def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
     """Does a node write in place or check something, so that it must stay even if nobody reads its result?"""
     if node.op in ("placeholder", "output") or node.target is torch._assert:
@@ -84,7 +87,7 @@ def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
     if isinstance(node.target, torch._ops.OpOverload):
         return bool(node.target._schema.is_mutable)
     name = str(getattr(node.target, "__name__", node.target))
-    written = name == "setitem" or (name.endswith("_") and not name.endswith("__"))
+    written = name == "setitem" or (name.endswith("_") and not name.endswith("__") and name not in _LOGIC)
     return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
 
 
