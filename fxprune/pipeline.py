@@ -86,6 +86,7 @@ class Compiled:
             example=self.example,
             plan={
                 "spec": lang.format_spec(self.spec),
+                "set": dict(self.spec.given),
                 "kept": {
                     name: {str(dim): list(kept) for dim, kept in dims.items()} for name, dims in self.kept.items()
                 },

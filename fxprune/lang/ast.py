@@ -371,6 +371,7 @@ class Spec:
     statements: tuple[Statement, ...]
     source: Source = field(default=Source(""), compare=False, repr=False)
     lines: tuple[tree.Line, ...] = field(default=(), compare=False, repr=False)  # as written; () when made by hand
+    given: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # values from outside, as `--set` wrote them
 
     def of(self, kind: type[S]) -> tuple[S, ...]:
         """The top-level statements of one class, those of used files in place."""

@@ -51,7 +51,7 @@ def parse(spec: str | Path, name: str | None = None, *, variables: Mapping[str, 
     load.unknown()
     if load.found:
         raise SpecError(load.found)
-    return Spec(statements, source, load.lines)
+    return Spec(statements, source, load.lines, tuple(sorted(load.given.items())))
 
 
 def _as_path(spec: str | Path) -> Path | None:

@@ -86,6 +86,7 @@ def report_html(
         title=report.model,
         report=report,
         spec=highlighted(spec),
+        given=spec.given,
         rows=group_lines(plan, {g.index: drawn.artist.look(g.index) for g in plan.groups}),
         layers=layer_rows(costs),
         charts=[("MACs", _chart(costs, "macs")), ("Parameters", _chart(costs, "params"))],

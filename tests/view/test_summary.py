@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,20 @@ def test_the_spec_is_shown_as_it_was_written(compiled: Compiled) -> None:
     assert highlighted(fxprune.parse("cut filters 10%  # </code><script>")).endswith(
         "# &lt;/code&gt;&lt;script&gt;</span>"
     )
+
+
+def test_values_set_from_outside_are_told(tmp_path: Path) -> None:
+    spec = fxprune.parse('let r = 50%\nlet name = "l1"\ncut filters r', variables={"r": "25%", "name": '"<b>"'})
+    compiled = fxprune.compile(spec, build("edsr", blocks=1, width=8))
+    page = page_of(compiled)
+    assert "<code>r = 25%</code>" in page
+    assert "&lt;b&gt;" in page
+    assert "name = &#34;<b>" not in page
+    compiled.save(tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert plan["set"] == {"name": '"<b>"', "r": "25%"}
+    again = fxprune.compile(fxprune.parse(plan["spec"], variables=plan["set"]), build("edsr", blocks=1, width=8))
+    assert again.report.params == compiled.report.params
 
 
 def test_the_report_says_what_was_done(compiled: Compiled) -> None:
