@@ -34,7 +34,7 @@ def at(place: int) -> Callable[[Event], None]:
     return kill
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spec", [SRP, ASSL, LOTTERY], ids=["SRP", "ASSL", "LOTTERY"])
 def test_killed_anywhere(spec: str, kills: int, tmp_path: Path) -> None:
     events: list[Event] = []
