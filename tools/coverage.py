@@ -259,7 +259,8 @@ def table(rows: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> list[str]:
             cells = [name, mine["rung"], *map(str, mine["groups"]), *ends, str(mine.get("cpu", ""))]
             cells[7] = f"**wrong**: {cells[7]}" if mine["outcome"] == "wrong" else cells[7]
         else:
-            cells = [name, f"{mine['outcome']}: {mine.get('why', '')}".replace("|", "/"), *[""] * 8]
+            why = re.sub(r"/\S*/site-packages/", "", mine.get("why", ""))
+            cells = [name, f"{mine['outcome']}: {why}".replace("|", "/"), *[""] * 8]
         cells += [told(found.get(side, NOT_RUN)) for side in sides if side in PEERS]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
