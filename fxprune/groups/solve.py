@@ -131,5 +131,5 @@ def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int
     pairs = pairs[np.diff(pairs, prepend=-1) != 0]
     units, held = pairs // count, (pairs % count).tolist()
     starts = np.flatnonzero(np.diff(units, prepend=-1)).tolist()
-    stops = [*starts[1:], len(held)]
+    stops = [*starts[1:], len(held)][: len(starts)]  # none, where no layer makes anything
     return {unit: tuple(held[a:b]) for unit, a, b in zip(units[starts].tolist(), starts, stops, strict=True)}

@@ -94,3 +94,18 @@ def test_a_hundred_thousand_channels() -> None:
     assert peak < 400e6, "bytes for 500,000 parameters"
     compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
     assert len(compiled.kept["b.weight"][0]) == 50_000
+
+
+def test_a_network_without_layers_has_no_groups() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(3, 1, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale
+
+    for network in (Scaled(), nn.ReLU()):
+        assert len(fxprune.analyze(network, torch.rand(1, 3, 4, 4))) == 0
+        with pytest.raises(fxprune.FxpruneError, match="no layer that makes channels"):
+            fxprune.compile("cut filters 50%", network, torch.rand(1, 3, 4, 4))
