@@ -33,12 +33,10 @@ __all__ = [
     "fake_like",
     "fake_mode",
     "garbage_waits",
-    "lazy_clone",
     "macs",
     "quietly",
     "real_arithmetic",
     "shell",
-    "untouched",
 ]
 
 # what a fake run raises when the network asks for a value that only the data can tell
@@ -70,22 +68,6 @@ def _cast(bones: torch.Tensor, device: torch.device, mode: FakeTensorMode) -> to
     )
     vars(made).update(vars(molds[device]))
     return made
-
-
-_LAZY = ("cpu", "cuda")  # devices whose tensors can be cloned without a copy
-
-
-def lazy_clone(tensor: torch.Tensor) -> torch.Tensor:
-    """A clone that shares the memory until one of the two is written to."""
-    made: torch.Tensor = torch._lazy_clone(tensor) if tensor.device.type in _LAZY else tensor.clone()
-    return made
-
-
-def untouched(tensor: torch.Tensor, clone: torch.Tensor | None) -> bool:
-    """Was a lazy clone (None: it is gone) never written to nor replaced? Where there are none: is it equal still?"""
-    if clone is None or clone.device.type in _LAZY:
-        return clone is not None and bool(torch._C._is_cow_tensor(clone))  # type: ignore[attr-defined]
-    return clone.shape == tensor.shape and torch.equal(tensor.detach().nan_to_num(), clone.detach().nan_to_num())
 
 
 class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fxprune.internals import Memo, Mode, fake_like, fake_mode, lazy_clone, untouched
+from fxprune.internals import Memo, Mode, fake_like, fake_mode
 
 CALLS: dict[str, Callable[[Any], Any]] = {
     "a new tensor": lambda x: torch.nn.functional.conv2d(x, x),
@@ -52,14 +52,3 @@ def test_from_memory_as_from_torch(call: Callable[[Any], Any]) -> None:
                     a.untyped_storage()._cdata == b.untyped_storage()._cdata for a, b in ((base, want), (other, got))
                 ]
                 assert shared[0] == shared[1]
-
-
-def test_a_lazy_clone_knows_whether_it_was_written_to() -> None:
-    tensor = torch.rand(3)
-    kept, written, replaced = (lazy_clone(tensor) for _ in range(3))
-    written.mul_(1)
-    replaced.data = tensor.clone()
-    assert [untouched(tensor, clone) for clone in (kept, written, replaced, None)] == [True, False, False, False]
-    before = tensor.clone()
-    kept.zero_()
-    assert torch.equal(tensor, before)

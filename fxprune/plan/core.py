@@ -59,7 +59,7 @@ def with_cores(ranked: Sequence[Ranked], sets: Sequence[Ids]) -> list[Ranked]:
     core: set[int] = set()
     for units in sets:
         members = units.tolist()
-        if core.isdisjoint(members) and all(unit in place for unit in members):
+        if members and core.isdisjoint(members) and all(unit in place for unit in members):
             core.add(max(members, key=lambda unit: place[unit]))
     if not core:
         return list(ranked)

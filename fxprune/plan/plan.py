@@ -170,7 +170,8 @@ class _Planner:
             for terms, groups in _by_terms(pool)
             for r in self.rank(groups, terms)
         ]
-        gone = np.concatenate([np.empty(0, np.int64), *self.gone.values()])
+        going = [units for index, units in self.marked.items() if index not in {r.group.index for _, r in ranked}]
+        gone = np.concatenate([np.empty(0, np.int64), *self.gone.values(), *going])
         sets = [units[~np.isin(units, gone)] for units in self.needed()]
         cored = with_cores([r for _, r in ranked], sets)
         picked: dict[int, Ids] = {}

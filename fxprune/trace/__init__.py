@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxprune.errors import TraceError
-from fxprune.internals import garbage_waits, untouched
+from fxprune.internals import garbage_waits
 from fxprune.models import by_position
 from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
@@ -62,10 +63,25 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
 
 def _written(copy: nn.Module, outputs: Outputs) -> tuple[str, ...]:
     """Names of the parameters that a forward overwrites, found by one; `outputs` is of a copy with its own."""
+    # the old memory is held on to, or what takes its place might get it again
+    before = {name: (_state(own), own.detach()) for name, own in outputs.module.named_parameters()}
     next((known for scale in SMALLER if (known := outputs.at(scale)) is not None), None)
     after = held(outputs.module)
-    first = {id(value): name for name, value in reversed(held(copy).items()) if isinstance(value, nn.Parameter)}
-    return tuple(name for name in reversed(first.values()) if not untouched(copy.get_parameter(name), after.get(name)))
+    return tuple(
+        name
+        for name, original in copy.named_parameters()
+        if (now := after.get(name)) is None or _state(now) != before[name][0] or not _equal(now, original)
+    )
+
+
+def _state(tensor: torch.Tensor) -> tuple[int, int]:
+    """What changes when other memory is put in a tensor's place (`.data = `), or its own is written to."""
+    return tensor.data_ptr(), tensor._version
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Do they hold the same, not-a-number included? `.data.copy_` leaves no other trace."""
+    return torch.equal(a, b) or torch.equal(a.detach().nan_to_num(), b.detach().nan_to_num())
 
 
 def _updated(copy: nn.Module, after: nn.Module, names: Iterable[str]) -> nn.Module:

@@ -11,7 +11,6 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from fxprune.errors import TraceError
-from fxprune.internals import lazy_clone
 
 __all__ = ["fold", "share"]
 
@@ -28,7 +27,7 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
     parameters: its copy has its own.
 
     Args:
-        own: the copy has its own parameters; they take memory only once they are written to.
+        own: the copy has its own parameters.
 
     Raises:
         TraceError: the module holds something that cannot be copied.
@@ -63,7 +62,7 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:
-    made = lazy_clone(tensor.detach())
+    made = tensor.detach().clone()
     return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 

@@ -95,3 +95,15 @@ def test_a_part_of_which_something_is_not_at_stake_needs_none() -> None:
     both = with_cores([alone, Ranked(b, b.units, np.arange(6.0))], [units])
     assert [r.least for r in both] == [1, 1]
     assert both[0].order[-1] == a.units[5]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_marks_made_one_after_the_other_leave_a_channel_too(names: tuple[str, str]) -> None:
+    torch.manual_seed(0)
+    net = Across().eval()
+    compiled = fxprune.compile(
+        "\n".join([*(f"mark filters in {name} 90%" for name in names), "cut"]), net, torch.rand(IMAGE)
+    )
+    assert compiled.report.params[1] < compiled.report.params[0] / 3
+    assert not any("exactly" in (group.why or "") for group in compiled.report.groups)
+    assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import fx, nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -287,6 +289,32 @@ class TestMergingInForward:
         assert compiled.kept["0.merged.weight"][0] == compiled.kept["2.merged.weight"][1]
         assert {group.kind for group in compiled.report.groups} == {"free", "protected"}
         assert any("merged first: 0.merged.weight and 3 more" in note for note in compiled.report.notes)
+        assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
+
+
+class TestWhereWeightsLie:
+    """Memory that is not torch's own, or is shared, is as good as any, and left as it is."""
+
+    @pytest.mark.parametrize("kind", ["numpy", "shared", "file", "flat"])
+    def test_compiles(self, kind: str, tmp_path: Path) -> None:
+        net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1))
+        if kind == "numpy":
+            net[0].weight = nn.Parameter(torch.from_numpy(net[0].weight.detach().numpy().copy()))
+        elif kind == "shared":
+            net.share_memory()
+        elif kind == "file":
+            save_file(net.state_dict(), tmp_path / "net.safetensors")
+            net.load_state_dict(load_file(tmp_path / "net.safetensors"), assign=True)
+        else:
+            flat = torch.cat([p.detach().flatten() for p in net.parameters()])
+            for p, part in zip(net.parameters(), flat.split([p.numel() for p in net.parameters()]), strict=True):
+                p.data = part.view_as(p)
+        before = [(p.data_ptr(), p.detach().clone()) for p in net.parameters()]
+        compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
+        assert all(
+            p.data_ptr() == at and torch.equal(p, was) for p, (at, was) in zip(net.parameters(), before, strict=True)
+        )
+        assert not any("merged" in note for note in compiled.report.notes)
         assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
 
 
