@@ -26,6 +26,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 __all__ = [
     "DATA_DEPENDENT",
+    "FakeTensor",
     "FakeTensorMode",
     "Memo",
     "Mode",

@@ -52,7 +52,7 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         notes.append(f"its forward computes weights from others; merged first: {merged[0]}{more}")
     rung, graph, told = _climb(copy, outputs)
     _by_position(graph.graph)
-    lifted = {f"traced for {asked}" for asked in lift(graph, outputs)}
+    lifted = {f"traced for {asked}" for asked in lift(graph, outputs, None if merged else copy)}
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
         graph.delete_all_unused_submodules()

@@ -17,10 +17,11 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from fxprune.internals import FakeTensorMode, Memo, Mode, fake_like, fake_mode, quietly, shell
+from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.guards import ASKED, ratio
 from fxprune.trace.numbers import MATH, patched, plain_type
+from fxprune.trace.recall import Recall
 from fxprune.trace.tracer import Tracer
 
 __all__ = ["GUARD", "Answer", "concrete"]
@@ -121,17 +122,6 @@ _VIEWS: dict[str, Callable[[dict[Any, Any]], list[Any]]] = {
 }
 
 
-class _Again(Mode):  # type: ignore[no-untyped-call]
-    """Above the fake mode: calls that came before are not made again."""
-
-    def __init__(self, mode: FakeTensorMode) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.call = Memo(mode)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.call(func, args, kwargs or {})[0]
-
-
 class ConcreteTracer(Tracer):
     """Runs each node, as it is made, on the example and on the second input, without arithmetic."""
 
@@ -139,7 +129,7 @@ class ConcreteTracer(Tracer):
         super().__init__(len(example))
         self.param_shapes_constant = False
         self.mode = fake_mode()
-        self.again = _Again(self.mode)
+        self.recall = Recall(self.mode)
         self.fakes: dict[int, torch.Tensor] = {}
         self.keep = (example, other)  # fakes are known by identity
         self.inputs = iter(pytree.tree_map_only(torch.Tensor, self.fake, list(zip(example, other, strict=True))))
@@ -200,15 +190,20 @@ class ConcreteTracer(Tracer):
 
         args = fx.node.map_arg(node.args, value)
         kwargs = fx.node.map_arg(node.kwargs, value)
-        with torch.no_grad(), self.mode, self.again:
-            if node.op == "get_attr":
-                found = _fetch(self.root, str(node.target))
-                return self.fake(found) if isinstance(found, torch.Tensor) else found
-            if node.op == "call_module":
-                return shell(_fetch(self.root, str(node.target)), self.fake).forward(*args, **kwargs)
-            if node.op == "call_method":
-                return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-            return node.target(*args, **kwargs)  # type: ignore[operator]
+        if node.op == "get_attr":
+            held = _fetch(self.root, str(node.target))
+            return self.fake(held) if isinstance(held, torch.Tensor) else held
+        what = _fetch(self.root, str(node.target)) if node.op == "call_module" else node.target
+        return self.recall(what, args, kwargs, lambda: self.call(what, args, kwargs))
+
+    def call(self, what: Any, args: Any, kwargs: Any) -> Any:
+        """Call a function, a method by its name or a layer, without arithmetic."""
+        with torch.no_grad(), self.mode:
+            if isinstance(what, nn.Module):
+                return shell(what, self.fake).forward(*args, **kwargs)
+            if isinstance(what, str):
+                return getattr(args[0], what)(*args[1:], **kwargs)
+            return what(*args, **kwargs)
 
     def answer(self, proxy: Valued, value: Any) -> Any:
         """Tell Python a value; guard it in the graph if it could be another one elsewhere."""

@@ -29,12 +29,21 @@ class Outputs:
     def at(self, scale: Scale) -> tuple[tuple[Any, ...], Any] | None:
         """Inputs of that size, and what the module gives for them; None if it does not run there."""
         if scale not in self.known:
-            inputs = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
+            inputs = self.inputs(scale)
             try:
                 self.known[scale] = inputs, _run(self.module.forward, inputs)
             except (Exception, SystemExit):  # the model's own code
                 self.known[scale] = None
         return self.known[scale]
+
+    def inputs(self, scale: Scale) -> tuple[Any, ...]:
+        """The example's like of that size, random."""
+        scaled: tuple[Any, ...] = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
+        return scaled
+
+    def runs(self) -> tuple[Scale, ...]:
+        """Scales at which the module is known to run."""
+        return tuple(scale for scale, known in self.known.items() if known is not None)
 
 
 def agreements(
@@ -55,20 +64,23 @@ def agreements(
     for scale in scales:
         if agreed == enough:
             break
+        if scale in outputs.known and outputs.known[scale] is None:
+            continue
+        try:
+            got, fails = _run(graph.forward, outputs.inputs(scale)), False
+        except AssertionError:  # a guard, met early: the module need not run
+            continue
+        except Exception:  # whatever the trace of the model raises
+            fails = True
         known = outputs.at(scale)
         if known is None:
             continue
-        inputs, want = known
-        try:
-            got = _run(graph.forward, inputs)
-        except AssertionError:  # a guard: the graph itself says it is for other sizes
-            continue
-        except Exception:  # the model runs where its trace does not
+        if fails:  # the model runs where its trace does not
             failed += 1
             if narrower:
                 continue
             return None
-        if not _same(want, got):
+        if not _same(known[1], got):
             return None
         agreed += 1
     return None if failed and not agreed else agreed

@@ -3,6 +3,7 @@
 Window attention asks whether an image has the size that a mask was kept for, and makes the mask anew if not: the guard
 for "not that size" would keep the network from images of 64 rows, though the traced branch is right for them too. What
 is asked there is one equality with a constant, so it is tried: at that size in height and width, and in one of them.
+Module and graph are the same there if they make the same calls; where they do not, arithmetic tells.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
+from fxprune.trace.alike import alike
+from fxprune.trace.copying import share
 from fxprune.trace.faithful import Outputs, Scale, agreements
 
 __all__ = ["ASKED", "lift", "ratio"]
 
 # in the meta of a guard: by how much the example would have to grow to be of the size asked for; what was asked, where
 ASKED = "fxprune_asked"
+
+LARGEST = 4  # times the example's size; at more, arithmetic would take too long, and the guard stays
 
 
 def ratio(condition: fx.Node, value: Any) -> Fraction | None:
@@ -39,10 +44,14 @@ def ratio(condition: fx.Node, value: Any) -> Fraction | None:
     return Fraction(constants[0], own)
 
 
-def lift(graph: fx.GraphModule, outputs: Outputs) -> tuple[str, ...]:
+def lift(graph: fx.GraphModule, outputs: Outputs, module: nn.Module | None) -> tuple[str, ...]:
     """Take away, in place, the guards of such questions where module and graph agree without; what was asked, where.
 
     What the guards were computed from is left to be eliminated.
+
+    Args:
+        outputs: of the module, at sizes at which arithmetic has to tell.
+        module: with the parameters that the graph has; None if it writes to them.
     """
     asked: dict[Fraction, list[fx.Node]] = {}
     for node in graph.graph.nodes:
@@ -50,14 +59,24 @@ def lift(graph: fx.GraphModule, outputs: Outputs) -> tuple[str, ...]:
             asked.setdefault(node.meta[ASKED][0], []).append(node)
     lifted: list[str] = []
     for by, guards in asked.items():
-        scales: tuple[Scale, ...] = ((by, by), (by, 1), (1, by))
         bare, places = fx.Graph(), dict[fx.Node, fx.Node]()
         bare.output(bare.graph_copy(graph.graph, places))
         for guard in guards:
             bare.erase_node(places[guard])
-        if (agreements(outputs, fx.GraphModule(graph, bare), scales, enough=2, narrower=False) or 0) < 2:
+        if not _needless(outputs, module, fx.GraphModule(graph, bare), by):
             continue
         for guard in guards:
             lifted.append(guard.meta[ASKED][1])
             graph.graph.erase_node(guard)
     return tuple(lifted)
+
+
+def _needless(outputs: Outputs, module: nn.Module | None, bare: fx.GraphModule, by: Fraction) -> bool:
+    """Do module and graph agree at the size asked for, in both directions and in one of them?"""
+    low = min((wide for _, wide in outputs.runs()), default=1)  # as little of the other direction as the module takes
+    scales: tuple[Scale, ...] = ((by, by), (by, low), (low, by))
+    if module is not None and all(
+        alike(share(module).forward, share(bare).forward, outputs.inputs(scale)) for scale in scales[:2]
+    ):
+        return True
+    return by <= LARGEST and (agreements(outputs, bare, scales, enough=2, narrower=False) or 0) >= 2
