@@ -14,6 +14,7 @@ from fxprune.models import by_position
 from fxprune.trace.blame import retell, source_line
 from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
+from fxprune.trace.elsewhere import elsewhere, held_to
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import SMALLER, Outputs, agreements
 from fxprune.trace.guards import lift
@@ -52,6 +53,10 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         notes.append(f"its forward computes weights from others; merged first: {merged[0]}{more}")
     rung, graph, told = _climb(copy, outputs)
     _by_position(graph.graph)
+    there = elsewhere(copy, outputs, bool(merged), told) if held_to(graph) else None
+    if there is not None:
+        graph, told = there
+        _by_position(graph.graph)
     lifted = {f"traced for {asked}" for asked in lift(graph, outputs, None if merged else copy)}
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):

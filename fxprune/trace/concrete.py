@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
-from fxprune.trace.guards import ASKED, ratio
+from fxprune.trace.guards import ASKED, HELD, ratio
 from fxprune.trace.numbers import MATH, patched, plain_type
 from fxprune.trace.recall import Recall
 from fxprune.trace.tracer import Tracer
@@ -218,9 +218,9 @@ class ConcreteTracer(Tracer):
                 same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
             note = f"{GUARD} {value!r} at {where}; give fxprune an example of this size"
             guard = self.create_proxy("call_function", torch._assert, (same, note), {})
-            by = ratio(proxy.node, lambda node: self.values[node][0]) if value is False else None
+            by = ratio(proxy.node, lambda node: self.values[node][0]) if isinstance(value, bool) else None
             if by is not None:
-                guard.node.meta[ASKED] = by, f"{value!r} at {where}"
+                guard.node.meta.update({HELD: by} if value else {ASKED: (by, f"{value!r} at {where}")})
         self.answers.append(Answer(where, value, free))
         return value
 

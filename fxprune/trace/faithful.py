@@ -25,6 +25,7 @@ class Outputs:
         self.module = module
         self.example = example
         self.known: dict[Scale, tuple[tuple[Any, ...], Any] | None] = {}
+        self.agreed: list[Scale] = []  # where a trace gave the same
 
     def at(self, scale: Scale) -> tuple[tuple[Any, ...], Any] | None:
         """Inputs of that size, and what the module gives for them; None if it does not run there."""
@@ -40,10 +41,6 @@ class Outputs:
         """The example's like of that size, random."""
         scaled: tuple[Any, ...] = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
         return scaled
-
-    def runs(self) -> tuple[Scale, ...]:
-        """Scales at which the module is known to run."""
-        return tuple(scale for scale, known in self.known.items() if known is not None)
 
 
 def agreements(
@@ -83,6 +80,7 @@ def agreements(
         if not _same(known[1], got):
             return None
         agreed += 1
+        outputs.agreed.append(scale)
     return None if failed and not agreed else agreed
 
 

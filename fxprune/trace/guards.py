@@ -19,19 +19,20 @@ from fxprune.trace.alike import alike
 from fxprune.trace.copying import share
 from fxprune.trace.faithful import Outputs, Scale, agreements
 
-__all__ = ["ASKED", "lift", "ratio"]
+__all__ = ["ASKED", "HELD", "lift", "ratio"]
 
 # in the meta of a guard: by how much the example would have to grow to be of the size asked for; what was asked, where
 ASKED = "fxprune_asked"
+HELD = "fxprune_held"  # and in that of one that asks for a size which the example has
 
 LARGEST = 4  # times the example's size; at more, arithmetic would take too long, and the guard stays
 
 
 def ratio(condition: fx.Node, value: Any) -> Fraction | None:
-    """What a guard for "not equal" asks: the constant over what the example has there; None if it asks another thing.
+    """What a question for equality asks: the constant over what the example has there; None if it is another question.
 
     Args:
-        condition: what was answered with False.
+        condition: what was answered with True or False.
         value: of a node, for the example.
     """
     if condition.target is not operator.eq or len(condition.args) != 2:
@@ -73,7 +74,7 @@ def lift(graph: fx.GraphModule, outputs: Outputs, module: nn.Module | None) -> t
 
 def _needless(outputs: Outputs, module: nn.Module | None, bare: fx.GraphModule, by: Fraction) -> bool:
     """Do module and graph agree at the size asked for, in both directions and in one of them?"""
-    low = min((wide for _, wide in outputs.runs()), default=1)  # as little of the other direction as the module takes
+    low = min((wide for _, wide in outputs.agreed), default=1)  # as little of the other direction as will do
     scales: tuple[Scale, ...] = ((by, by), (by, low), (low, by))
     if module is not None and all(
         alike(share(module).forward, share(bare).forward, outputs.inputs(scale)) for scale in scales[:2]

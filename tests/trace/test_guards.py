@@ -69,3 +69,17 @@ def test_other_questions_keep_their_guards() -> None:
     traced = trace(Odd(right=True).eval(), (torch.rand(1, 3, 8, 8),))
     with pytest.raises(AssertionError, match="traced this network for"):
         traced.graph(torch.rand(1, 3, 9, 8))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_example_of_the_size_asked_for(right: bool) -> None:
+    torch.manual_seed(0)
+    net = Kept(right).eval()
+    compiled = fxprune.compile("cut filters 50%", net, torch.rand(1, 3, 12, 12))
+    assert bool([note for note in compiled.report.notes if "traced for" in note]) is not right
+    assert_exact(net, compiled.kept, compiled.module, (1, 3, 12, 12), (2, 3, 12, 12))
+    if right:
+        assert_exact(net, compiled.kept, compiled.module, (1, 3, 8, 10), (1, 3, 12, 9))
+    else:
+        with pytest.raises(AssertionError, match="traced this network for True"):
+            compiled.module(torch.rand(1, 3, 8, 10))
