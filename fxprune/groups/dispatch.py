@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from fxprune.groups import rules
+from fxprune.groups.blocks import blocks_of
 from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
@@ -211,6 +212,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     mode = _Rules(mends, Memo(fake), prefer)
     tensors = traced.tensors()
     masked = traced.named()
+    blocks = blocks_of(traced)
     names: dict[str, Labels] = {}
     owners: list[tuple[str, int, int]] = []
     fakes: dict[int, torch.Tensor] = {}
@@ -218,11 +220,12 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     for name, tensor in tensors.items():
         if id(tensor) not in fakes:
             fakes[id(tensor)] = fake_like(tensor, fake)
-            labels, _ = fresh(tuple(tensor.shape), start, zero=name in masked)
+            labels, _ = fresh(tuple(tensor.shape), start, name in masked, blocks.get(id(tensor), 1))
             for dim, axis in enumerate(labels.axes):
-                if axis is not None:
+                held = labels.narrow if dim == 1 and axis is None else axis
+                if held is not None:
                     owners.append((name, dim, start))
-                    start += len(axis.ids)
+                    start += len(held.ids)
             fakes[id(tensor)]._fxprune = labels  # type: ignore[attr-defined]
         names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
     mode.next = start

@@ -6,12 +6,13 @@ carries such ids (`Axis`) or none (`None`: its coordinates must all exist, like 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIXED", "Axis", "Count", "Event", "Ids", "Labels", "Place", "Protection", "Ties", "fresh"]
+__all__ = ["FIXED", "Axis", "Count", "Event", "Ids", "Labels", "Place", "Protection", "Ties", "fresh", "fullest"]
 
 Ids = NDArray[np.int64]
 
@@ -37,11 +38,22 @@ class Labels:
 
     axes: tuple[Axis | None, ...]  # one per dimension; None: fixed, nothing here can be removed
     weight: bool = False  # made from parameters and buffers alone
+    blocks: int = 1  # of a grouped convolution's weight and bias: dimension 0 is held in so many blocks of one size
+    narrow: Axis | None = None  # and of the weight: input channels, of which each row sees its block's in dimension 1
 
     @property
     def bare(self) -> bool:
         """True if no dimension carries ids."""
         return all(axis is None for axis in self.axes)
+
+    def stored(self, shape: Sequence[int], alive: NDArray[np.bool_]) -> tuple[int, ...]:
+        """The shape of a tensor once only the ids that are `alive` live; blocks are as large as the fullest."""
+        sizes = [size if a is None else int(alive[a.ids].sum()) for size, a in zip(shape, self.axes, strict=True)]
+        if self.blocks > 1 and self.axes[0] is not None:
+            sizes[0] = self.blocks * fullest(alive[self.axes[0].ids], self.blocks)
+        if self.narrow is not None:
+            sizes[1] = fullest(alive[self.narrow.ids], self.blocks)
+        return tuple(sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,8 @@ class Count:
 
     node: str
     macs: int  # with every coordinate present
-    parts: tuple[tuple[Ids, ...], ...]  # for each part, the labelled dimensions whose product it is proportional to
+    parts: tuple[tuple[Ids, ...], ...]  # for each part, the labelled dimensions whose product it is proportional to;
+    # ids in two dimensions are blocks, of which the fullest counts
 
 
 @dataclass(slots=True)
@@ -100,18 +113,28 @@ class Ties:
         self.protections.append(Protection(ids, reason, place))
 
 
-def fresh(shape: tuple[int, ...], start: int, zero: bool) -> tuple[Labels, int]:
+def fullest(alive: NDArray[np.bool_], blocks: int) -> int:
+    """How many live in that one of so many equal blocks in which most do."""
+    return int(alive.reshape(blocks, -1).sum(1).max())
+
+
+def fresh(shape: tuple[int, ...], start: int, zero: bool, blocks: int = 1) -> tuple[Labels, int]:
     """Labels with fresh ids for a tensor of this shape, and the next free id.
 
-    `zero`: it is a parameter or buffer, whose removed slices the masked network sets to zero.
+    `zero`: it is a parameter or buffer, whose removed slices the masked network sets to zero. `blocks`: the groups of
+    the convolution whose weight or bias it is, where these keep their own channels.
 
     A dimension of one coordinate gets none: something of it always lives.
     """
     axes: list[Axis | None] = []
-    for size in shape:
-        if size > 1:
+    narrow = None
+    for dim, size in enumerate(shape):
+        if blocks > 1 and dim == 1:
+            narrow = Axis(np.arange(start, start + blocks * size), zero)
+            start += blocks * size
+        elif size > 1:
             axes.append(Axis(np.arange(start, start + size), zero))
             start += size
-        else:
-            axes.append(None)
-    return Labels(tuple(axes), weight=True), start
+            continue
+        axes.append(None)
+    return Labels(tuple(axes), True, blocks, narrow), start

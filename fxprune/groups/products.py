@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fxprune.groups.blocks import goes_whole
 from fxprune.groups.labels import Axis, Labels
 from fxprune.groups.op import Op
 from fxprune.groups.registry import bare, rule
@@ -33,7 +34,7 @@ def contraction(op: Op) -> list[Labels]:
 def convolution(op: Op) -> list[Labels]:
     """out[b, o] = Σ_i in[b, i] * weight[o, i] + bias[o]; transposed: weight[i, o]; grouped: by groups.
 
-    Whole groups go, or the same channels of each.
+    Of a few large groups each keeps its own channels; of many small ones, whole groups go.
     """
     a = op.args
     if a["groups"] > 1:
@@ -45,8 +46,8 @@ def convolution(op: Op) -> list[Labels]:
 def _grouped(op: Op) -> Labels:
     """A grouped convolution: channels (g, m) in, (g, n) out, weight (g·n, m) or, transposed, (g·m, n).
 
-    The result must stay rectangular: whole groups go (always so for depthwise, m = 1), or the same channels of every
-    group. Whichever leaves more units.
+    Each group keeps channels of its own, where its weight is held in blocks (`blocks_of`) and those removed go in as
+    zeros. Otherwise the result must stay rectangular: the same channels of every group go, or whole groups.
     """
     a, groups = op.args, int(op.args["groups"])
     x, w, bias = op.lookup(a["input"]), op.lookup(a["weight"]), op.labels(a["bias"])
@@ -54,12 +55,34 @@ def _grouped(op: Op) -> Labels:
         op.fix(axis, f"`{op.place.op}` mixes along it")
     for axis in w.axes[2:]:
         op.fix(axis, None)
+    made = _rectangular(op, x, w, bias, groups) if w.narrow is None else _in_blocks(op, x, w, w.narrow, bias, groups)
+    axes: list[Axis | None] = [None] * op.outputs[0].dim()
+    axes[1] = None if made is None else Axis(made.ids, zero=bias is None or bias.axes[0] is not None)
+    return Labels(tuple(axes), weight=x.weight and w.weight)
+
+
+def _in_blocks(op: Op, x: Labels, w: Labels, narrow: Axis, bias: Labels | None, groups: int) -> Axis | None:
+    """Each group keeps its own; the output channels."""
+    width_in, width_out = op.args["input"].shape[1], op.outputs[0].shape[1]
+    wide = w.axes[0]
+    assert wide is not None
+    if x.axes[1] is not None and not x.axes[1].zero:
+        per_group(op, x.axes[1], groups, whole=False)
+    op.join([(x.axes[1], width_in), (narrow, width_in)])
+    op.ties.produced.append((wide.ids, op.place))
+    op.ties.consumed.append((narrow.ids, op.place))
+    op.count([Axis(axis.ids.reshape(groups, -1), axis.zero) for axis in (wide, narrow)])
+    return wide if bias is None else op.join([(wide, width_out), (bias.axes[0], width_out)])
+
+
+def _rectangular(op: Op, x: Labels, w: Labels, bias: Labels | None, groups: int) -> Axis | None:
+    """All groups keep the same channels, or whole groups go; the output channels."""
     wide, narrow = w.axes[0], w.axes[1]  # the dimension over all groups, the dimension within one
-    width_in, width_out = a["input"].shape[1], op.outputs[0].shape[1]
+    width_in, width_out = op.args["input"].shape[1], op.outputs[0].shape[1]
     m, n = width_in // groups, width_out // groups
-    whole = m == 1 or n == 1 or groups > max(m, n)
+    whole = goes_whole(groups, n, m)
     added = None if bias is None else bias.axes[0]
-    if a["transposed"]:
+    if op.args["transposed"]:
         channels_in = op.join([(x.axes[1], width_in), (wide, width_in)])
         units_in = per_group(op, channels_in, groups, whole)
         made = _spread_out(units_in if whole else narrow, groups, n, whole)
@@ -74,10 +97,13 @@ def _grouped(op: Op) -> Labels:
             op.join([(units_in, m), (narrow, m)])
     if whole:
         op.fix(narrow, None)
-    _grouped_roles(op, wide, narrow, channels_out, whole, m)
-    axes: list[Axis | None] = [None] * op.outputs[0].dim()
-    axes[1] = None if channels_out is None else Axis(channels_out.ids, zero=bias is None or added is not None)
-    return Labels(tuple(axes), weight=x.weight and w.weight)
+    if m > 1:  # a depthwise filter carries its channel along, as a norm's scale does: it neither makes nor takes
+        first, second = (narrow, wide) if op.args["transposed"] else (wide, narrow)
+        for axis, book in ((first, op.ties.produced), (second, op.ties.consumed)):
+            if axis is not None:
+                book.append((axis.ids, op.place))
+    op.count([axis for axis in ([wide] if whole else [wide, narrow]) if axis is not None])
+    return channels_out
 
 
 def per_group(op: Op, axis: Axis | None, groups: int, whole: bool) -> Axis | None:
@@ -95,16 +121,6 @@ def _spread_out(axis: Axis | None, groups: int, n: int, whole: bool) -> Axis | N
     if axis is None:
         return None
     return Axis(np.repeat(axis.ids, n) if whole else np.tile(axis.ids, groups), axis.zero)
-
-
-def _grouped_roles(op: Op, wide: Axis | None, narrow: Axis | None, out: Axis | None, whole: bool, m: int) -> None:
-    """Who produces and consumes. A depthwise filter carries its channel along, as a norm's scale does: neither."""
-    if m > 1:
-        first, second = (narrow, wide) if op.args["transposed"] else (wide, narrow)
-        for axis, book in ((first, op.ties.produced), (second, op.ties.consumed)):
-            if axis is not None:
-                book.append((axis.ids, op.place))
-    op.count([axis for axis in ([wide] if whole else [wide, narrow]) if axis is not None])
 
 
 @rule("channel_shuffle", "native_channel_shuffle")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from fxprune.groups import Groups
 from fxprune.groups.dispatch import Value, count_macs
-from fxprune.groups.labels import Count, Ids
+from fxprune.groups.labels import Count, Ids, fullest
 
 __all__ = ["FULL_HD_READY", "Cost", "cost_of", "input_for_output"]
 
@@ -34,10 +35,7 @@ class Cost:
         for name, tensor in self.groups.labelled.tensors.items():
             if isinstance(tensor, nn.Parameter) and id(tensor) not in seen:
                 seen.add(id(tensor))
-                size = 1
-                for length, axis in zip(tensor.shape, self.groups.labelled.names[name].axes, strict=True):
-                    size *= length if axis is None else int(alive[axis.ids].sum())
-                total += size
+                total += prod(self.groups.labelled.names[name].stored(tensor.shape, alive))
         return total
 
     def macs(self, alive: NDArray[np.bool_]) -> int:
@@ -49,7 +47,8 @@ class Cost:
                 share = Fraction(count.macs, len(count.parts))
                 for ids in letters:
                     if id(ids) not in lived:
-                        lived[id(ids)] = Fraction(int(alive[ids].sum()), len(ids))
+                        blocks = len(ids) if ids.ndim == 2 else 1
+                        lived[id(ids)] = Fraction(blocks * fullest(alive[ids], blocks), ids.size)
                     share *= lived[id(ids)]
                 total += share
         return int(total)

@@ -44,8 +44,6 @@ def activations(root: nn.Module, calibration: Calibration) -> None:
         at = -1 if isinstance(layer, nn.Linear) else 1 - layer.weight.dim() + given[0].dim()
         rows = given[0].abs().movedim(at, 0).flatten(1)
         seen = rows.sum(1) if isinstance(layer, nn.Linear) else rows.mean(1)
-        if not isinstance(layer, nn.Linear) and layer.groups > 1 and not layer.transposed:
-            seen = seen.reshape(layer.groups, -1).sum(0)  # the weight's input dimension is that of one group
         layer._importance = getattr(layer, "_importance", 0) + seen
 
     handles = [

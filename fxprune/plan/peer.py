@@ -233,21 +233,38 @@ def _items(groups: Groups, group: Group, root: nn.Module, function: ModuleType) 
         named = _function(layer, member.dim)
         if named is not None:
             coordinates, places = _places(groups, group, member)
-            dep = _Dependency(_ungrouped(layer), getattr(function, named))
+            narrow = groups.labelled.names[member.tensor].narrow is not None and member.dim == 1
+            dep = _Dependency(_ungrouped(layer, narrow), getattr(function, named))
             yield _Item(dep, coordinates.tolist(), places.tolist())
 
 
-def _ungrouped(layer: nn.Module) -> nn.Module:
+def _ungrouped(layer: nn.Module, by_input: bool) -> nn.Module:
     """The layer with the same tensors, said to have one group.
 
     Coordinates are those of the weight; torch-pruning would take them for input channels and repeat what it finds for
-    each group, which for FPGM fails.
+    each group, which for FPGM fails. `by_input`: they are input channels, each of which one group sees: the weight is
+    that of a layer of one group, zero where the groups do not meet.
     """
     if not isinstance(layer, nn.modules.conv._ConvNd) or layer.groups == 1:
         return layer
     twin = copy.copy(layer)
     twin.groups = 1
+    if by_input:
+        weight, grad = nn.Parameter(_dense(layer.weight.detach(), layer.groups)), layer.weight.grad
+        weight.grad = None if grad is None else _dense(grad, layer.groups)
+        twin._parameters = {**layer._parameters, "weight": weight}
+    elif hasattr(layer, "_importance") and not layer.transposed:
+        twin._importance = layer._importance.reshape(layer.groups, -1).sum(0)  # type: ignore[operator]
     return twin
+
+
+def _dense(weight: Tensor, groups: int) -> Tensor:
+    """The weight (g·n, m, …) of a grouped convolution as (g·n, g·m, …)."""
+    blocks = weight.reshape(groups, -1, *weight.shape[1:])
+    dense = blocks.new_zeros(groups, blocks.shape[1], groups, *blocks.shape[2:])
+    at = torch.arange(groups, device=weight.device)
+    dense[at, :, at] = blocks
+    return dense.flatten(0, 1).flatten(1, 2)
 
 
 _NORMS: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (

@@ -29,6 +29,7 @@ from fxprune.lang import (
 from fxprune.plan.budget import Ranked, fewest, keep, spend
 from fxprune.plan.core import needed, with_cores
 from fxprune.plan.cost import FULL_HD_READY, Cost, cost_of
+from fxprune.plan.even import evened, shares
 from fxprune.plan.peer import Calibration
 from fxprune.plan.scores import score
 from fxprune.plan.select import NARROW, check_spec, named, protected_by, selected
@@ -92,6 +93,7 @@ class _Planner:
         self.why: dict[int, str] = {g.index: g.reason for g in groups.protected if g.reason}
         self.notes: list[str] = []
         self.sets: list[Ids] | None = None
+        self.shared: dict[int, Ids] | None = None
 
     def run(self) -> Plan:
         """Every statement in turn."""
@@ -173,7 +175,7 @@ class _Planner:
         going = [units for index, units in self.marked.items() if index not in {r.group.index for _, r in ranked}]
         gone = np.concatenate([np.empty(0, np.int64), *self.gone.values(), *going])
         sets = [units[~np.isin(units, gone)] for units in self.needed()]
-        cored = with_cores([r for _, r in ranked], sets)
+        cored = evened(with_cores([r for _, r in ranked], sets), self.shares())
         picked: dict[int, Ids] = {}
         for number, pool in pools.items():
             mine = [r for (own, _), r in zip(ranked, cored, strict=True) if own == number]
@@ -185,6 +187,12 @@ class _Planner:
         if self.sets is None:
             self.sets = needed(self.groups)
         return self.sets
+
+    def shares(self) -> dict[int, Ids]:
+        """Units that share a group of a grouped convolution, found once."""
+        if self.shared is None:
+            self.shared = shares(self.groups)
+        return self.shared
 
     def wide_enough(self, chosen: list[Group], selection: Selection | None) -> list[Group]:
         """Leave very narrow groups alone, and say so."""

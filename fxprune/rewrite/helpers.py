@@ -6,9 +6,11 @@ Each function is self-contained: it may use torch, F, nn and math, nothing else.
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F  # noqa: F401
+from torch.nn import functional as F
 
 __all__ = [
+    "blocks_emptied",
+    "blocks_filled",
     "group_norm_counted",
     "layer_norm_counted",
     "max_counted",
@@ -87,3 +89,18 @@ def min_counted(x: torch.Tensor, dim: int, keepdim: bool) -> torch.return_types.
     """Smallest values along `dim`, to which at least one more entry of zero belongs; indices are of no use."""
     values, indices = x.min(dim, keepdim=keepdim)
     return torch.return_types.min((values.clamp(max=0), indices))
+
+
+def blocks_filled(x: torch.Tensor, sizes: list[int], dim: int) -> torch.Tensor:
+    """Blocks of channels along `dim`, counted from the last, each filled up with zeros to the size of the largest."""
+    most = max(sizes)
+    parts = torch.split(x, sizes, dim)
+    return torch.cat(
+        [F.pad(part, [0, 0] * (-1 - dim) + [0, most - size]) for part, size in zip(parts, sizes, strict=True)], dim
+    )
+
+
+def blocks_emptied(x: torch.Tensor, sizes: list[int], dim: int) -> torch.Tensor:
+    """Equal blocks of channels along `dim`, counted from the last, each cut off at its size: the inverse."""
+    parts = torch.split(x, [max(sizes)] * len(sizes), dim)
+    return torch.cat([part.narrow(dim, 0, size) for part, size in zip(parts, sizes, strict=True)], dim)

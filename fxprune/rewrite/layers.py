@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxprune.groups.blocks import goes_whole
 from fxprune.internals import shell
 
 __all__ = ["rebuild"]
@@ -17,10 +18,12 @@ Shape = tuple[int, ...]
 
 
 def _conv(layer: Any, new_in: Shape, new_out: Shape) -> None:
-    channel = -(layer.weight.dim() - 1)
-    outer = new_out[channel] if layer.transposed else new_in[channel]
-    groups = outer // layer.weight.shape[1]
-    vars(layer).update(in_channels=new_in[channel], out_channels=new_out[channel], groups=groups)
+    made, seen = layer.out_channels // layer.groups, layer.in_channels // layer.groups
+    groups, (rows, columns) = layer.groups, layer.weight.shape[:2]
+    if groups > 1 and goes_whole(groups, made, seen):
+        groups = (new_out if layer.transposed else new_in)[1 - layer.weight.dim()] // columns
+    sides = (rows, columns * groups) if layer.transposed else (columns * groups, rows)
+    vars(layer).update(in_channels=sides[0], out_channels=sides[1], groups=groups)
 
 
 def _linear(layer: Any, new_in: Shape, new_out: Shape) -> None:

@@ -14,6 +14,7 @@ from fxprune.errors import RewriteError
 from fxprune.groups.dispatch import Value
 from fxprune.groups.labels import Axis, Labels
 from fxprune.internals import garbage_waits
+from fxprune.rewrite import helpers
 from fxprune.rewrite.layers import rebuild
 from fxprune.rewrite.mends import MENDS
 from fxprune.rewrite.sizes import RESIZE, Site, constant
@@ -125,6 +126,8 @@ class _Rewriter:
             RESIZE[name](site)
         elif node.op in ("call_function", "call_method"):
             self.keep_numbers(node, new)
+        else:
+            result = self.levelled(node, new)
         self.after[result], self.before[result] = self.after[new], self.before[new]
         if new in self.tensor_nodes:
             self.tensor_nodes.add(result)
@@ -276,6 +279,31 @@ class _Rewriter:
         old = module_at(self.old, path)
         shapes = (site.new_in, site.new_out[0]) if site is not None and site.new_out else None
         self.layers[path] = rebuild(old, self.tensors, f"{path}.", *shapes) if shapes else old
+
+    def levelled(self, node: fx.Node, new: fx.Node) -> fx.Node:
+        """The node, or the last of those that a grouped convolution needs whose groups keep unequally many channels.
+
+        Its blocks are as large as the fullest: the others are filled up with zeros, and what these make is dropped.
+        """
+        labels = self.labelled.names.get(f"{node.target}.weight")
+        if labels is None or labels.narrow is None:
+            return new
+        dim = 1 - self.tensors[f"{node.target}.weight"].dim()
+        seen, made = (self.in_blocks(axis, labels.blocks) for axis in (labels.narrow, labels.axes[0]))
+        if len(set(seen)) > 1:
+            with self.graph.inserting_before(new):
+                filled = self.graph.call_function(helpers.blocks_filled, (new.all_input_nodes[0], seen, dim))
+            new.args, new.kwargs = (filled,), {}
+        if len(set(made)) > 1:
+            with self.graph.inserting_after(new):
+                return self.graph.call_function(helpers.blocks_emptied, (new, made, dim))
+        return new
+
+    def in_blocks(self, axis: Axis | None, blocks: int) -> list[int]:
+        """How many live in each block of an axis."""
+        assert axis is not None
+        living: list[int] = self.slicer.alive[axis.ids].reshape(blocks, -1).sum(1).tolist()
+        return living
 
     def attributes(self) -> dict[str, Any]:
         """What the compact graph refers to, by path."""

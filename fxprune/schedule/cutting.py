@@ -26,10 +26,15 @@ class Cutting:
     """A cut that was made."""
 
     module: fx.GraphModule  # compact, in the mode of the network it was cut from
-    kept: Kept  # name → dimension → kept indices, of the network before this cut
+    slicer: Slicer  # what it did to each tensor of the network before
     plan: Plan
     verified: Verified | None  # None: not asked for, or without arithmetic (meta device)
     native_difference: float | None = None  # what `norm native` costs
+
+    @property
+    def kept(self) -> Kept:
+        """Name → dimension → kept indices, of the network before this cut."""
+        return self.slicer.kept()
 
 
 def cut(plan: Plan, *, native: bool = False, check: bool = True) -> Cutting:
@@ -43,10 +48,10 @@ def cut(plan: Plan, *, native: bool = False, check: bool = True) -> Cutting:
     meta = any(p.device.type == "meta" for p in plan.groups.traced.module.parameters())
     verified = verify(made) if check and not meta else None
     if not native:
-        return Cutting(made.module, made.kept, plan, verified)
+        return Cutting(made.module, slicer, plan, verified)
     exact, made = made, rewrite(slicer, exact=False)
     apart = None if verified is None else _apart(exact.module, made.module, plan.groups.traced.example)
-    return Cutting(made.module, made.kept, plan, verified, apart)
+    return Cutting(made.module, slicer, plan, verified, apart)
 
 
 def _apart(exact: fx.GraphModule, native: fx.GraphModule, example: tuple[Any, ...]) -> float:
@@ -104,7 +109,7 @@ def in_units(groups: Groups, names: Mapping[str, Mapping[int, tuple[int, ...]]])
 
 
 def compose(first: Kept, then: Kept) -> Kept:
-    """What two cuts, one after the other, keep of the original."""
+    """What two cuts, one after the other, keep of the original; of both, an index for each coordinate."""
     both = {name: dict(dims) for name, dims in first.items()}
     for name, dims in then.items():
         mine = both.setdefault(name, {})

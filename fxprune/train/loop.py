@@ -149,7 +149,7 @@ class Trainer(Session):
         self.reporter.phase = statement.word
         made = self.pruner.cut()
         self.record.add(made, in_names(self.pruner.groups, made.plan.removed), self.pruner.why)
-        self.memory.cut(made.kept)
+        self.memory.cut(made.slicer)
         at = self.pruner.item_number + 1
         self.learner = Learner(self.fabric, made.module)
         params = sum(p.numel() for p in made.module.parameters())

@@ -12,26 +12,23 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fxprune.errors import OutputError, PlanError
-from fxprune.rewrite import Kept
-from fxprune.schedule import compose
+from fxprune.rewrite import Slicer
 from fxprune.trace.copying import fold, share
 
 __all__ = ["Memory"]
 
 
 class Memory:
-    """States saved by `save as NAME`; each with what the cuts since then have kept of it."""
+    """States saved by `save as NAME`; of each, what the cuts since then have kept."""
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, Tensor]] = {}
-        self.kept: dict[str, Kept] = {}
 
     def save(self, label: str, model: nn.Module) -> None:
         """Remember the weights as they are now, under plain names: weight norm is folded."""
         plain = share(model)
         fold(plain)
         self.states[label] = {name: tensor.detach().clone() for name, tensor in plain.state_dict().items()}
-        self.kept[label] = {}
 
     def write(self, label: str, folder: Path) -> Path:
         """A file of the weights: `LABEL.safetensors`.
@@ -50,9 +47,12 @@ class Memory:
             raise OutputError(f"{path}: {error.strerror or error}") from None
         return path
 
-    def cut(self, kept: Kept) -> None:
+    def cut(self, slicer: Slicer) -> None:
         """A cut was made."""
-        self.kept = {label: compose(before, kept) for label, before in self.kept.items()}
+        self.states = {
+            label: {name: slicer.cut(name, tensor) for name, tensor in state.items()}
+            for label, state in self.states.items()
+        }
 
     def rewind(self, label: str, model: nn.Module) -> None:
         """Put back the weights that are left.
@@ -66,27 +66,16 @@ class Memory:
         fold(plain)
         with torch.no_grad():
             for name in plain.state_dict():
-                value = self.states[label][name]
-                for dim, places in self.kept[label].get(name, {}).items():
-                    value = value.index_select(dim, torch.tensor(places, device=value.device))
-                _put(model, name, value)
+                _put(model, name, self.states[label][name])
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
-        kept = {
-            label: {name: {str(dim): list(at) for dim, at in dims.items()} for name, dims in of.items()}
-            for label, of in self.kept.items()
-        }
-        return {"states": self.states, "kept": kept}
+        return {"states": self.states}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """The inverse."""
         self.states = {
             label: {name: tensor.to(device) for name, tensor in of.items()} for label, of in state["states"].items()
-        }
-        self.kept = {
-            label: {name: {int(dim): tuple(at) for dim, at in dims.items()} for name, dims in of.items()}
-            for label, of in state["kept"].items()
         }
 
 

@@ -18,7 +18,7 @@ from fxprune.schedule.discovery import find_groups
 
 __all__ = ["FORMAT", "Record", "check_spec", "random_state", "restore_random", "scale_of"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Record:
 
     native: bool = False  # they are made for `norm native`
     cuts: list[Any] = field(default_factory=list)  # filters removed by each: name → dimension → indices, plain values
-    kept: Kept = field(default_factory=dict)  # of the original
+    held: Kept = field(default_factory=dict)  # of each coordinate that is left, its index in the original; -1: of none
     why: dict[str, str] = field(default_factory=dict)  # reasons by group
     checks: list[Check] = field(default_factory=list)  # masked ≡ compact, at each cut
     apart: float | None = None  # the most that `norm native` cost
@@ -35,11 +35,16 @@ class Record:
     def add(self, made: Cutting, removed: Kept, why: Mapping[str, str]) -> None:
         """A cut was made."""
         self.cuts.append({name: {str(dim): list(at) for dim, at in dims.items()} for name, dims in removed.items()})
-        self.kept = compose(self.kept, made.kept)
+        self.held = compose(self.held, made.slicer.kept(filled=True))
         self.why = {**why, **self.why}
         self.checks.extend(made.verified.checks if made.verified else ())
         if made.native_difference is not None:
             self.apart = max(self.apart or 0.0, made.native_difference)
+
+    @property
+    def kept(self) -> Kept:
+        """What all cuts together keep of the original."""
+        return {name: {d: tuple(k for k in at if k >= 0) for d, at in dims.items()} for name, dims in self.held.items()}
 
     @property
     def verified(self) -> Verified | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,8 @@ def layer_costs(plan: Plan) -> tuple[Cost, ...]:
         if isinstance(tensor, nn.Parameter) and id(tensor) not in seen:
             seen.add(id(tensor))
             held = params[name.rpartition(".")[0] or name]
-            left = 1
-            for length, axis in zip(tensor.shape, groups.labelled.names[name].axes, strict=True):
-                left *= length if axis is None else int(alive[axis.ids].sum())
             held[0] += tensor.numel()
-            held[1] += left
+            held[1] += prod(groups.labelled.names[name].stored(tensor.shape, alive))
     macs = _macs(plan, alive)
     order = {module_path(node): None for node in groups.traced.graph.graph.nodes}
     paths = [path for path in order if path in params or path in macs]

@@ -168,7 +168,7 @@ LAYERS: dict[str, tuple[nn.Module, int]] = {
     "shuffle": (nn.ChannelShuffle(4), 2),
     "unflatten": (nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Flatten(1, 2)), 4),
     "depthwise": (nn.Conv2d(8, 16, 3, padding=1, groups=8), 8),
-    "grouped": (nn.Conv2d(8, 12, 3, padding=1, groups=2), 4),
+    "grouped": (nn.Conv2d(8, 12, 3, padding=1, groups=2), 8),
     "grouped transposed": (nn.ConvTranspose2d(8, 12, 3, padding=1, groups=4), 4),
     "reflected": (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), 8),
     "circular": (nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"), 8),
