@@ -60,7 +60,8 @@ class Compiled:
     """A compact network, and everything there is to know about how it came about."""
 
     module: fx.GraphModule  # ready to run, train, export; in the mode of the model it was made from
-    kept: Kept  # original name → dimension → kept indices, for dimensions that lost something
+    kept: Kept  # original name → dimension → kept indices, for dimensions that lost something; not for the columns
+    # of a grouped convolution's weight whose groups keep different channels: what goes in is zero where one went
     report: Report
     plan: Plan
     spec: Spec
