@@ -91,12 +91,13 @@ class _Maker:
         at = self.values[inputs[0]][1] + up
         self.values.extend((names, at) for names in outputs)
 
-    def conv(self, source: int, out: int | None = None) -> None:
+    def conv(self, source: int, out: int | None = None, groups: int = 1) -> None:
         width = out or self.r.choice([4, 6, 8, 12])
         into = len(self.values[source][0]) or 3
         path = f"blocks.{len(self.blocks)}.layers.0"
         self.layers[path] = self.book.new(path, width)
-        block = Plain(width, nn.Conv2d(into, width, 3, padding=1, bias=self.r.random() < 0.7))
+        bias = self.r.random() < 0.7
+        block = Plain(width, nn.Conv2d(into, width, 3, padding=1, groups=groups, bias=bias))
         self.put(block, (source,), [self.layers[path]])
 
     def tie(self, a: Names, b: Names) -> None:
@@ -109,12 +110,15 @@ class _Maker:
     def step(self) -> None:
         k = self.pick()
         names, _ = self.values[k]
-        self.r.choice([self.conv_of, self.conv_of, self.plain, self.add, self.cat, self.split, self.move, self.gate])(
-            k, names
-        )
+        blocks = [self.conv_of, self.grouped, self.plain, self.add, self.cat, self.split, self.move, self.gate]
+        self.r.choice(blocks)(k, names)
 
     def conv_of(self, k: int, names: Names) -> None:
         self.conv(k)
+
+    def grouped(self, k: int, names: Names) -> None:
+        """Two groups, which tie nothing: each keeps channels of its own."""
+        self.conv(k, groups=1 if len(names) % 2 or len(names) < 4 else 2)
 
     def plain(self, k: int, names: Names) -> None:
         """What works on each channel by itself."""
