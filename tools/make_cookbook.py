@@ -86,7 +86,7 @@ def result(spec: Spec) -> Iterator[str]:
         f"left, and {report.macs[1]:,} of {report.macs[0]:,} MACs{at}."
     )
     lines = [
-        f"| `{row.name}` | {row.kind} | {row.before} | {kept(row)} | {times} |" for row, times in rows(report.groups)
+        f"| `{row.name}` | {row.kind} | {row.before} | {kept(row)} | {times} |" for row, _, times in rows(report.groups)
     ]
     yield "\n".join(["| group | kind | filters | kept | times |", "| --- | --- | --- | --- | --- |", *lines])
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Folded", "fold", "folded_text"]
+__all__ = ["Folded", "fold", "folded_text", "placed"]
 
 NUMBER = re.compile(r"\d+")
 TO = "\0"  # stands for the two dots of a range, to be told from the dots of a path
@@ -50,6 +50,12 @@ def folded_text(paths: Iterable[str], most: int = 4) -> str:
     text = ", ".join(str(line) for line in lines[:most])
     more = sum(len(line.members) for line in lines[most:])
     return f"{text} and {more} more" if more else text
+
+
+def placed(reason: str, paths: Iterable[str], most: int = 2) -> str:
+    """A reason, and in which modules it arose: `no rule for `aten.kthvalue` at body.{0..15}.gate`."""
+    where = folded_text((path for path in paths if path), most)
+    return f"{reason} at {where}" if where else reason
 
 
 def boxes(points: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:

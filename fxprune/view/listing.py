@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fxprune.groups import Group, Groups
-from fxprune.view.folding import Folded, fold, folded_text
+from fxprune.view.folding import Folded, fold, folded_text, placed
 
 __all__ = ["Line", "counted", "listing", "listing_json"]
 
@@ -77,9 +77,9 @@ def lines(branch: _Branch, depth: int) -> Iterator[Line]:
 
 
 def note(members: tuple[Group, ...]) -> str:
-    """The reason of a protected group; of a constrained one, the layers whose filters go with those of the first."""
+    """Why a group is protected, and where; of a constrained one, the layers whose filters go with the first's."""
     if members[0].reason:
-        return members[0].reason
+        return placed(members[0].reason, (group.place.path for group in members if group.place))
     named = {made_by(group) for group in members}
     others = [path for group in members for path in dict.fromkeys(paths(group)) if path not in named]
     return f"with {folded_text(others)}" if others else ""

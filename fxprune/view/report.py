@@ -8,6 +8,7 @@ from typing import Any
 
 from fxprune.plan import Plan
 from fxprune.rewrite import Verified
+from fxprune.view.folding import placed
 
 __all__ = ["GroupRow", "Report", "make_report"]
 
@@ -22,6 +23,7 @@ class GroupRow:
     after: int  # units
     producers: tuple[str, ...]  # layers whose filters they are
     why: str | None  # how it was ranked, or why it was left alone
+    where: str = ""  # path of the module where the reason arose, if it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Report:
         width = max((len(row.name) for row in self.groups), default=4)
         lines.append(f"{'group':<{width}}  {'kind':<11}  {'before':>6}  {'after':>6}")
         for row in self.groups:
-            why = f"  {row.why}" if row.why and row.before == row.after else ""
+            why = f"  {placed(row.why, [row.where])}" if row.why and row.before == row.after else ""
             lines.append(f"{row.name:<{width}}  {row.kind:<11}  {row.before:>6}  {row.after:>6}{why}")
         return "\n".join(lines) + "\n"
 
@@ -98,6 +100,7 @@ def make_report(
             d.kept,
             tuple(dict.fromkeys(m.path for m in d.group.members if m.role == "out")),
             d.why,
+            d.group.place.path if d.group.place and d.why == d.group.reason else "",
         )
         for d in plan.decisions
     )

@@ -15,7 +15,7 @@ from fxprune.lang.parser import grammar
 from fxprune.plan import Decision, Plan
 from fxprune.rewrite import TOLERANCE
 from fxprune.view.draw import letters
-from fxprune.view.folding import fold
+from fxprune.view.folding import fold, placed
 from fxprune.view.layers import Cost, layer_costs, layer_rows
 from fxprune.view.page import graph_data, render
 from fxprune.view.picture import picture
@@ -153,7 +153,9 @@ def group_lines(plan: Plan, looks: Mapping[int, str]) -> tuple[GroupLine, ...]:
             first = members[0].group
             letter = named.get(first.index, "") if len(members) == 1 else ""
             look = looks[first.index] if len(members) == 1 or kind != "constrained" else "many"
-            line = GroupLine(str(folded), kind, look, letter, len(members), width, (min(kept), max(kept)), why)
+            told = [d.group.place.path for d in members if d.group.place and why == d.group.reason]
+            reason = why and placed(why, told)
+            line = GroupLine(str(folded), kind, look, letter, len(members), width, (min(kept), max(kept)), reason)
             lines.append((first.index, line))
     return tuple(line for _, line in sorted(lines, key=lambda entry: entry[0]))
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from fxprune.groups import Groups
 from fxprune.view.draw import letters
-from fxprune.view.folding import fold
+from fxprune.view.folding import fold, placed
 from fxprune.view.listing import counted, listing
 from fxprune.view.report import GroupRow, Report
 from fxprune.view.style import GROUPS, INK
@@ -121,9 +121,9 @@ def summary(groups: Groups) -> str:
 def changes(report: Report) -> Table:
     """The groups before and after, those alike on one line."""
     table = _table("group", "kind", ">filters", ">kept", "", "")
-    for row, times in rows(report.groups):
+    for row, where, times in rows(report.groups):
         kept = Text(str(row.after), "bold" if row.after < row.before else "dim")
-        why = "" if row.why is None else row.why
+        why = "" if row.why is None else placed(row.why, where)
         table.add_row(
             Text(row.name),
             Text(row.kind, COLOURS[row.kind]),
@@ -135,8 +135,8 @@ def changes(report: Report) -> Table:
     return table
 
 
-def rows(groups: Sequence[GroupRow]) -> list[tuple[GroupRow, int]]:
-    """Groups that fared alike and whose names differ only in their numbers, as one; and how many they are."""
+def rows(groups: Sequence[GroupRow]) -> list[tuple[GroupRow, list[str], int]]:
+    """Groups that fared alike and whose names differ only in their numbers, as one; where, and how many they are."""
     classes: dict[tuple[object, ...], dict[str, int]] = {}
     for number, row in enumerate(groups):
         key: tuple[Any, ...] = (row.kind, row.before, row.after, row.why, 0)
@@ -144,11 +144,11 @@ def rows(groups: Sequence[GroupRow]) -> list[tuple[GroupRow, int]]:
             key = (*key[:-1], key[-1] + 1)
         classes[key][row.name] = number
     found = [
-        (same[folded.members[0]], str(folded), len(folded.members))
+        (same[folded.members[0]], str(folded), [groups[same[name]].where for name in folded.members])
         for same in classes.values()
         for folded in fold(same)
     ]
-    return [(replace(groups[number], name=name), times) for number, name, times in sorted(found)]
+    return [(replace(groups[number], name=name), where, len(where)) for number, name, where in sorted(found)]
 
 
 def facts(report: Report, more: Mapping[str, str] | None = None) -> Table:

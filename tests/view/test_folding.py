@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxprune.view.folding import fold, folded_text
+from fxprune.view.folding import fold, folded_text, placed
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,9 @@ def test_folding_loses_and_adds_nothing(given: list[str]) -> None:
 
 def test_a_long_list_says_how_much_is_left_out() -> None:
     assert folded_text(["a", "b", "c", "d0", "d1"], most=2) == "a, b and 3 more"
+
+
+def test_a_reason_is_told_with_the_modules_where_it_arose() -> None:
+    assert placed("no rule for `x`", [f"body.{k}.gate" for k in range(3)]) == "no rule for `x` at body.{0..2}.gate"
+    assert placed("it is the network's output", [""]) == "it is the network's output"
+    assert placed("`add` mixes", ["a", "b", "c"]) == "`add` mixes at a, b and 1 more"
