@@ -8,7 +8,7 @@ the answer could be another one elsewhere; everything not asked for stays free.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,10 @@ from torch.utils import _pytree as pytree
 from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.guards import ASKED, HELD, ratio
-from fxprune.trace.numbers import MATH, patched, plain_type
+from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.recall import Recall
 from fxprune.trace.tracer import Tracer
+from fxprune.trace.valued import Valued
 
 __all__ = ["GUARD", "Answer", "concrete"]
 
@@ -42,84 +43,6 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 GUARD = "fxprune traced this network for"  # how the message of a guard begins
-
-
-class Valued(fx.Proxy):
-    """A proxy that knows its value for the example."""
-
-    tracer: ConcreteTracer
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.getitem, (self, key), {})
-
-    @property
-    def value(self) -> Any:
-        """What it is for the example; tensors without their numbers."""
-        return self.tracer.values[self.node][0]
-
-    def _ask(self, convert: Any) -> Any:
-        return self.tracer.answer(self, convert(self.value))
-
-    def __bool__(self) -> bool:
-        return bool(self._ask(bool))
-
-    def __int__(self) -> int:
-        return int(self._ask(int))
-
-    def __index__(self) -> int:
-        return int(self._ask(operator.index))
-
-    def __float__(self) -> float:
-        return float(self._ask(float))
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def __iter__(self) -> Iterator[Any]:
-        if isinstance(self.value, dict):
-            return iter(list(self.value))
-        return iter([self[k] for k in range(len(self.value))])
-
-    def __contains__(self, item: Any) -> bool:
-        return item in self.value if isinstance(self.value, dict) else any(bool(item == own) for own in self)
-
-    def keys(self) -> Any:
-        """Of a dict, known as they are: `**batch`."""
-        return list(self.value) if isinstance(self.value, dict) else super().keys()
-
-    def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return self.tracer.create_proxy("call_function", round, (self,) if digits is None else (self, digits), {})
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-        """numpy's `ceil`, `floor`, `sqrt`, … of a traced number: math's."""
-        function = MATH.get(ufunc.__name__)
-        if function is None or method != "__call__" or settings:
-            return NotImplemented
-        return self.tracer.create_proxy("call_function", function, inputs, {})
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("dim", "ndimension"):
-            return lambda: self.value.dim()
-        if name in ("ndim", "dtype", "requires_grad", "is_cuda", "layout"):
-            return getattr(self.value, name)
-        if isinstance(self.value, dict) and name in _VIEWS:
-            return lambda: _VIEWS[name]({key: self[key] for key in self.value})
-        found = getattr(self.value, name)
-        if callable(found) and not isinstance(found, torch.Tensor):
-            return lambda *args, **kwargs: self.tracer.create_proxy("call_method", name, (self, *args), kwargs)
-        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
-
-
-_VIEWS: dict[str, Callable[[dict[Any, Any]], list[Any]]] = {
-    "values": lambda held: list(held.values()),
-    "items": lambda held: list(held.items()),
-}
 
 
 class ConcreteTracer(Tracer):
@@ -149,6 +72,8 @@ class ConcreteTracer(Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """Stand-ins for `int` and `float` are not arguments: the types are."""
+        if type(a) is Valued:
+            return a.node
         return super().create_arg(plain_type(a))
 
     def create_node(
