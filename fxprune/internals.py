@@ -7,7 +7,7 @@ import gc
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,8 +31,11 @@ __all__ = [
     "Memo",
     "Mode",
     "bind",
+    "fake_facts",
     "fake_like",
+    "fake_memory",
     "fake_mode",
+    "fake_view",
     "garbage_waits",
     "macs",
     "quietly",
@@ -69,6 +72,27 @@ def _cast(bones: torch.Tensor, device: torch.device, mode: FakeTensorMode) -> to
     )
     vars(made).update(vars(molds[device]))
     return made
+
+
+def fake_facts(tensor: torch.Tensor) -> Any:
+    """Shape, strides, offset, type and device of a fake tensor; None if it is not one, or has more to it than these."""
+    if type(tensor) is not FakeTensor or tensor.constant is not None or tensor.requires_grad:
+        return None
+    if tensor.layout is not torch.strided or tensor.is_conj() or tensor.is_neg():
+        return None
+    return tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device
+
+
+def fake_memory(size: int, dtype: torch.dtype, device: torch.device, mode: FakeTensorMode) -> torch.Tensor:
+    """A fake tensor of one dimension, of which others can be views."""
+    return _cast(torch.empty(size, dtype=dtype, device="meta"), device, mode)
+
+
+def fake_view(
+    base: torch.Tensor, shape: Sequence[int], stride: Sequence[int], offset: int, mode: FakeTensorMode
+) -> torch.Tensor:
+    """A view of the memory of a fake tensor."""
+    return _cast(torch.as_strided(base, shape, stride, offset), base.device, mode)
 
 
 class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -109,8 +133,7 @@ class Memo:
 
     def again(self, view: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """A view of a tensor as another was of one just like it: `_facts` holds where in its memory that begins."""
-        bones = torch.as_strided(base, view.shape, view.stride(), view.storage_offset())
-        return _cast(bones, base.device, self.mode)
+        return fake_view(base, view.shape, view.stride(), int(view.storage_offset()), self.mode)
 
     def key(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What the result depends on; None where that is not all in the arguments' kinds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import delitem, setitem
 from typing import Any
 
 import torch
@@ -12,25 +13,21 @@ from torch.utils import _pytree as pytree
 
 from fxprune.groups import rules
 from fxprune.groups.blocks import blocks_of
-from fxprune.groups.labels import FIXED, Axis, Labels, Place, Ties, fresh
+from fxprune.groups.labels import FIXED, Axis, Count, Labels, Place, Ties, Value, fresh
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
-from fxprune.internals import Memo, Mode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
+from fxprune.groups.repeats import Repeats
+from fxprune.groups.twins import read_nodes
+from fxprune.internals import FakeTensorMode, Memo, Mode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_at, module_path, op_name, source_line
 
 __all__ = ["Labelled", "Value", "count_macs", "label"]
 
 _NONE = object()  # no input
+_SILENT = (setitem, torch._assert)  # give nothing, and change nothing but tensors
+_WRITE = (setitem, delitem, *vars(list), *vars(dict))  # what may change a list or dict, or see that it changed
 
 Mends = Callable[[str, str], bool]  # (name of the fx op, kind of reduction) → can the rewrite keep it exact?
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Value:
-    """One tensor that flows out of an fx node."""
-
-    shape: tuple[int, ...]
-    labels: Labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,20 +45,33 @@ class Labelled:
     ties: Ties
 
 
-class _Rules(Mode):
-    """Above the fake mode: after each op, its rule labels what came out."""
+class _Book(Mode):
+    """Above the fake mode: what is written while a graph is run."""
 
-    def __init__(self, mends: Mends, call: Memo, prefer: Prefer) -> None:
+    repeats: Repeats  # which the runner brings
+
+    def __init__(self, call: Memo) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.mends = mends
-        self.prefer = prefer
         self.call = call
         self.ties = Ties()
         self.next = 0  # the next free id
-        self.place = Place("", "", "")
-        self.plain = False  # the node has no parameters of its own
         self.needs: dict[str, set[str]] = {}
         self.dirty: dict[int, Any] = {}  # storages overwritten with something that may not be zero, kept alive
+        self.place = Place("", "", "")
+        self.plain = False  # the node has no parameters of its own
+
+    def read(self, tensor: torch.Tensor) -> Labels:
+        """Labels of a tensor."""
+        return rules.bare(tensor)
+
+
+class _Rules(_Book):  # type: ignore[no-untyped-call]
+    """After each op, its rule labels what came out."""
+
+    def __init__(self, mends: Mends, call: Memo, prefer: Prefer) -> None:
+        super().__init__(call)
+        self.mends = mends
+        self.prefer = prefer
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -74,9 +84,12 @@ class _Rules(Mode):
             op.fresh = self.fresh
             op.prefer = self.prefer
             with real_arithmetic():  # or the integers that rules compute with would be fake too
-                found = rules.find(func)(op)
+                known = rules.find(func)
+                found = known(op)
             for tensor, labels in zip(flat, found, strict=True):
                 self.write(tensor, labels, bool(func._schema.is_mutable))
+            if not known.__module__.startswith(__package__):
+                self.repeats.unlike.add(self.repeats.now)  # of a user's rule nobody knows what it depends on
         return out
 
     def fresh(self, shape: tuple[int, ...], zero: bool) -> Labels:
@@ -107,53 +120,61 @@ class _Rules(Mode):
             storage = tensor.untyped_storage()
             self.dirty[storage._cdata] = storage
         tensor._fxprune = labels  # type: ignore[attr-defined]
+        if in_place:
+            self.repeats.wrote(tensor)
 
 
-class _Counter(Mode):
-    """Above the fake mode: notes every op that multiplies and accumulates, in order."""
-
-    def __init__(self, call: Memo) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.call = call
-        self.place = Place("", "", "")
-        self.found: list[tuple[str, int]] = []
+class _Counter(_Book):  # type: ignore[no-untyped-call]
+    """Counts every op that multiplies and accumulates, in order."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out, macs = self.call(func, args, kwargs or {})
         if macs:
-            self.found.append((self.place.node, macs))
+            self.ties.counts.append(Count(self.place.node, macs, ()))
+        for tensor in _tensors(out) if func._schema.is_mutable else ():
+            self.repeats.wrote(tensor)
         return out
 
 
 class _Runner:
     """Runs a graph node by node on fake inputs, with fake parameters in place of the real ones.
 
-    As `fx.Interpreter`, without what that does for tracebacks and for memory, which is most of its time.
+    As `fx.Interpreter`, without what that does for tracebacks and for memory, which is most of its time; and blocks
+    that were run before are not run again.
     """
 
-    def __init__(self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], mode: _Rules | _Counter) -> None:
+    def __init__(
+        self, graph: fx.GraphModule, fakes: dict[int, torch.Tensor], fake: FakeTensorMode, mode: _Book
+    ) -> None:
         self.module = graph
         self.fakes = fakes
         self.mode = mode
-        self.values: dict[str, Any] = {}
         self.shells: dict[str, Any] = {}
+        self.nodes = list(graph.graph.nodes)
+        self.at = {node: k for k, node in enumerate(self.nodes)}
+        self.places = [Place(node.name, op_name(node, graph), module_path(node)) for node in self.nodes]
+        known = read_nodes(self.nodes, self._held, lambda tensor: fakes.get(id(tensor), tensor))
+        self.repeats = mode.repeats = Repeats(known, self.places, fake, mode)
+        for tensor in fakes.values():
+            self.repeats.enter(tensor)
 
     def run(self, inputs: Sequence[Any]) -> None:
         """All nodes, in order; placeholders take the inputs, and their defaults where there is none."""
-        env: dict[fx.Node, Any] = {}
         given = iter(inputs)
-        labels = isinstance(self.mode, _Rules)
-        for node in self.module.graph.nodes:
-            self.mode.place = Place(node.name, op_name(node, self.module), module_path(node))
-            try:
-                out = env[node] = self.value(node, env, given)
-            except Exception as error:
-                error.fxprune_source = source_line(node.meta.get("source"))  # type: ignore[attr-defined]
-                raise
-            if labels:
-                self.values[node.name] = self.labelled(out)
+        k = 0
+        while k < len(self.nodes):
+            told = self.repeats.tell()
+            if not told:
+                self.mode.place = self.places[k]
+                try:
+                    out = self.value(self.nodes[k], given)
+                except Exception as error:
+                    error.fxprune_source = source_line(self.nodes[k].meta.get("source"))  # type: ignore[attr-defined]
+                    raise
+                self.repeats.end(out, self.labelled(out), self.nodes[k].target in _SILENT)
+            k += told or 1
 
-    def value(self, node: fx.Node, env: dict[fx.Node, Any], given: Iterator[Any]) -> Any:
+    def value(self, node: fx.Node, given: Iterator[Any]) -> Any:
         """What one node gives, the rules told whether it has parameters of its own."""
         target = str(node.target)
         if node.op == "placeholder":
@@ -163,12 +184,13 @@ class _Runner:
             return found
         if node.op == "get_attr":
             return self.fetch(target)
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), env.__getitem__)
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: self.repeats.real(self.at[n]))
         layer = self.fetch(target) if node.op == "call_module" else None
-        if isinstance(self.mode, _Rules):
-            self.mode.plain = layer is None or not _weighs(layer)
+        self.mode.plain = layer is None or not _weighs(layer)
         if layer is not None:
             return layer(*args, **kwargs)
+        if args and isinstance(args[0], (list, dict)) and node.target in _WRITE:
+            self.repeats.off = True
         if node.op == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         return node.target(*args, **kwargs) if node.op == "call_function" else args[0]  # type: ignore[operator]
@@ -176,15 +198,19 @@ class _Runner:
     def labelled(self, out: Any) -> Any:
         """A value with `Value` in place of each tensor."""
         if isinstance(out, torch.Tensor):
-            return Value(tuple(out.shape), self.mode.read(out))  # type: ignore[union-attr]
+            return Value(tuple(out.shape), self.mode.read(out))
         return pytree.tree_map_only(torch.Tensor, self.labelled, out)
 
     def fetch(self, target: str) -> Any:
         """A module shell or fake tensor in place of the real one."""
         if target not in self.shells:
-            parent, _, name = target.rpartition(".")
-            self.shells[target] = self._shell(getattr(module_at(self.module, parent), name))
+            self.shells[target] = self._shell(self._held(target))
         return self.shells[target]
+
+    def _held(self, target: str) -> Any:
+        """What a target of the graph stands for."""
+        parent, _, name = target.rpartition(".")
+        return getattr(module_at(self.module, parent), name)
 
     def _shell(self, real: Any) -> Any:
         if isinstance(real, torch.Tensor):
@@ -229,15 +255,14 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
             fakes[id(tensor)]._fxprune = labels  # type: ignore[attr-defined]
         names[name] = fakes[id(tensor)]._fxprune  # type: ignore[attr-defined]
     mode.next = start
-    runner = _Runner(traced.graph, fakes, mode)
+    runner = _Runner(traced.graph, fakes, fake, mode)
     inputs = pytree.tree_map_only(torch.Tensor, lambda x: fake_like(x, fake), traced.example)
     with torch.no_grad(), fake, mode:
         runner.run(inputs)
-    last = next(n.name for n in reversed(traced.graph.graph.nodes) if n.op == "output")
+    values = {node.name: value for node, value in zip(runner.nodes, runner.repeats.values, strict=True)}
+    last = next(n.name for n in reversed(runner.nodes) if n.op == "output")
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
-    return Labelled(
-        names, tensors, tuple(owners), start, mode.next, runner.values, runner.values[last], needs, mode.ties
-    )
+    return Labelled(names, tensors, tuple(owners), start, mode.next, values, values[last], needs, mode.ties)
 
 
 def _tensors(out: Any) -> tuple[torch.Tensor, ...]:
@@ -251,5 +276,5 @@ def count_macs(traced: Traced, example: tuple[Any, ...]) -> list[tuple[str, int]
     fakes = {id(tensor): fake_like(tensor, fake) for tensor in traced.tensors().values()}
     inputs = pytree.tree_map_only(torch.Tensor, lambda x: fake_like(x, fake), example)
     with torch.no_grad(), quietly(), fake, mode:
-        _Runner(traced.graph, fakes, mode).run(inputs)
-    return mode.found
+        _Runner(traced.graph, fakes, fake, mode).run(inputs)
+    return [(count.node, count.macs) for count in mode.ties.counts]

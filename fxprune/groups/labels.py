@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIXED", "Axis", "Count", "Event", "Ids", "Labels", "Place", "Protection", "Ties", "fresh", "fullest"]
+__all__ = [
+    "FIXED",
+    "Axis",
+    "Count",
+    "Event",
+    "Ids",
+    "Labels",
+    "Place",
+    "Protection",
+    "Ties",
+    "Value",
+    "fresh",
+    "fullest",
+]
 
 Ids = NDArray[np.int64]
 
@@ -54,6 +67,14 @@ class Labels:
         if self.narrow is not None:
             sizes[1] = fullest(alive[self.narrow.ids], self.blocks)
         return tuple(sizes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One tensor that flows out of an fx node."""
+
+    shape: tuple[int, ...]
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Landing", "Prefer", "Route", "routes"]
+__all__ = ["Landing", "Prefer", "Route", "Spread", "routes"]
 
 Positions = NDArray[np.int64]
 Prefer = Literal["most", "heads", "head_dim", "first", "last"]
@@ -34,11 +34,30 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """What becomes of a dimension that landed on several: one stays prunable, along the others it is tied."""
+
+    axis: int  # the output dimension that stays prunable
+    lead: Positions  # a source position for each of its coordinates; -1 where all are constants
+    a: Positions  # source positions tied pairwise, each pair once, none with itself
+    b: Positions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """Where the input dimensions that are followed went in one output."""
 
     rank: int
     landings: tuple[Landing, ...]
+    known: dict[tuple[int, Prefer], Spread | None] = field(default_factory=dict, repr=False)  # what `spread` found
+
+    def spread(self, landing: Landing, prefer: Prefer) -> Spread | None:
+        """What becomes of a dimension that landed on several; None if each of these is shared with another."""
+        key = landing.source, prefer
+        if key not in self.known:
+            keep = self.keeper(landing, prefer)
+            self.known[key] = None if keep is None else _spread(landing, keep)
+        return self.known[key]
 
     def keeper(self, landing: Landing, prefer: Prefer = "most") -> int | None:
         """Of several axes, the one to keep prunable; None if all are shared.
@@ -60,15 +79,39 @@ class Route:
         return max(free, key=lambda k: (_units(landing.positions, k), -k))
 
 
+def _spread(landing: Landing, keep: int) -> Spread:
+    lead = np.moveaxis(landing.positions, keep, 0).reshape(landing.positions.shape[keep], -1).max(axis=1)
+    row, position = _pairs(landing.positions, keep)
+    apart = (position >= 0) & (position != lead[row])
+    return Spread(landing.axes[keep], lead, lead[row[apart]], position[apart])
+
+
 def _units(positions: Positions, keep: int) -> int:
     """How many units are left when everything is tied along all axes but `keep`."""
-    rows = np.moveaxis(positions, keep, 0).reshape(positions.shape[keep], -1)
-    row = np.repeat(np.arange(rows.shape[0]), rows.shape[1])
-    col = rows.ravel() + 1
-    size = rows.shape[0] + int(col.max()) + 1
-    graph = coo_matrix((np.ones(row.size, np.int8), (row, col + rows.shape[0])), shape=(size, size))
+    row, position = _pairs(positions, keep)
+    count = positions.shape[keep]
+    size = count + int(position.max()) + 2
+    graph = coo_matrix((np.ones(row.size, np.int8), (row, position + 1 + count)), shape=(size, size))
     _, component = connected_components(graph, directed=False)
-    return len(np.unique(component[: rows.shape[0]]))
+    return len(np.unique(component[:count]))
+
+
+def _pairs(positions: Positions, keep: int) -> tuple[Positions, Positions]:
+    """(coordinate along axis `keep`, source position) wherever the two meet, each pair once, in order."""
+    count, size = positions.shape[keep], int(positions.max()) + 2
+    rows = np.moveaxis(positions, keep, 0).reshape(count, -1) + 1
+    if count * size <= 4 * positions.size + SMALL:
+        table = np.zeros((count, size), bool)
+        table[np.arange(count)[:, None], rows] = True
+        row, column = np.nonzero(table)
+        return row, column - 1
+    both = (np.arange(count)[:, None] * size + rows).ravel()
+    both.sort()
+    both = both[np.diff(both, prepend=-1) != 0]
+    return both // size, both % size - 1
+
+
+SMALL = 1_000_000  # bytes of a table that are no matter
 
 
 def routes(
@@ -94,7 +137,8 @@ def _routes(
     for dim, size in enumerate(shape):
         if size <= 1 or dim not in wanted:
             continue
-        outputs = _moved(run, torch.arange(1, size + 1, dtype=torch.float64), dim, shape)
+        dtype = torch.float32 if size < 1 << 24 else torch.float64
+        outputs = _moved(run, torch.arange(1, size + 1, dtype=dtype), dim, shape)
         if not found:
             found = [[] for _ in outputs]
             ranks = [out.ndim for out in outputs]
@@ -111,8 +155,8 @@ def _moved(
 ) -> list[Positions]:
     """Where the positions along one dimension went. Dimensions along which nothing varies come out with size 1.
 
-    Positions are counted from 1 and carried as float64: exact, and zero is left for constants. The field of them is
-    held as its one line, repeated in all other dimensions with stride 0; most moves keep it so.
+    Positions are counted from 1 and carried as floats that hold them exactly; zero is left for constants. The field of
+    them is held as its one line, repeated in all other dimensions with stride 0; most moves keep it so.
     """
     view = [1] * len(shape)
     if shape:
@@ -123,20 +167,33 @@ def _moved(
     except RuntimeError:  # a view that needs the whole field in memory
         outputs = run(field.contiguous())
     lines = [out[tuple(slice(0, 1) if step == 0 else slice(None) for step in out.stride())] for out in outputs]
-    return [out.numpy().astype(np.int64) - 1 for out in lines]
+    found = [_narrow(out).numpy().astype(np.int64) for out in lines]
+    for positions in found:
+        positions -= 1
+    return found
+
+
+def _narrow(out: torch.Tensor) -> torch.Tensor:
+    """The same without dimensions along which nothing varies, the longest first."""
+    for axis in sorted(range(out.dim()), key=lambda axis: -out.shape[axis]):
+        if out.shape[axis] > 1:
+            first, last = out.narrow(axis, 0, 1), out.narrow(axis, out.shape[axis] - 1, 1)
+            if torch.equal(first, last) and bool((out == first).all()):
+                out = first
+    return out
 
 
 def _land(dim: int, out: Positions) -> Landing:
     if out.size == 0:
         return Landing(dim, (), np.asarray(-1))
-    axes = tuple(axis for axis in range(out.ndim) if out.shape[axis] > 1 and _varies(out, axis))
+    constants = bool(out.min() < 0)  # or what does not vary has been narrowed
+    axes = tuple(k for k in range(out.ndim) if out.shape[k] > 1 and not (constants and _alike(out, k)))
     rest = tuple(axis for axis in range(out.ndim) if axis not in axes)
     # constants (-1) hide nothing: the largest along the other axes is the position itself
     return Landing(dim, axes, np.asarray(out.max(axis=rest) if rest else out))
 
 
-def _varies(out: Positions, axis: int) -> bool:
-    """Does the position depend on this axis, constants aside?"""
+def _alike(out: Positions, axis: int) -> bool:
+    """Is the position the same all along this axis, constants aside?"""
     high = out.max(axis=axis, keepdims=True)
-    low = np.where(out < 0, high, out).min(axis=axis, keepdims=True)
-    return bool((low != high).any())
+    return bool(((out < 0) | (out == high)).all())

@@ -40,7 +40,10 @@ def _read_off(op: Op, moved: torch.Tensor, literals: dict[str, Any], wanted: tup
         out = op.rerun(lambda t: field if t is moved else torch.zeros(t.shape, dtype=t.dtype), **literals)
         return [out] if isinstance(out, torch.Tensor) else list(out)
 
-    return routes(run, tuple(moved.shape), wanted)
+    shape = tuple(moved.shape)
+    if op.name == "pixel_shuffle" and not {len(shape) - 2, len(shape) - 1} & set(wanted) and min(shape[-2:]) > 2:
+        shape = (*shape[:-2], 2, 2)  # what becomes of channels does not depend on how many pixels there are
+    return routes(run, shape, wanted)
 
 
 def _land(op: Op, labels: Labels, route: Route) -> Labels:
@@ -73,12 +76,10 @@ def _arrive(op: Op, axis: Axis, route: Route, landing: Landing) -> tuple[int, Ax
     axis = Axis(axis.ids, axis.zero)  # a removed channel is found again by elementwise ops only
     if len(landing.axes) == 1:
         return landing.axes[0], axis.take(landing.positions)
-    keep = route.keeper(landing, op.prefer if "view" in op.name else "most")
-    if keep is None:
+    found = route.spread(landing, op.prefer if "view" in op.name else "most")
+    if found is None:
         op.fix(axis, f"`{op.place.op}` spreads it over several dimensions")
         return None
-    rows = np.moveaxis(landing.positions, keep, 0).reshape(landing.positions.shape[keep], -1)
-    lead = rows.max(axis=1)  # constants aside
-    row, col = np.nonzero(rows >= 0)
-    op.tie(axis.ids[lead[row]], axis.ids[rows[row, col]])
-    return landing.axes[keep], axis.take(lead)
+    if found.a.size:
+        op.tie(axis.ids[found.a], axis.ids[found.b])
+    return found.axis, axis.take(found.lead)

@@ -22,11 +22,9 @@ def solve(traced: Traced, labelled: Labelled) -> Groups:
     """Find the units and gather them into groups, in graph order."""
     unit_of = _components(labelled)
     firsts = np.array([start for _, _, start in labelled.owners] + [labelled.named])
-    owner_of = np.full(labelled.size - FIXED - 1, -1)  # of id FIXED + 1, ...; -1: of a constant made on the way
-    owner_of[: labelled.named - FIXED - 1] = np.repeat(np.arange(len(labelled.owners)), np.diff(firsts))
-    roles, order = _roles(labelled, owner_of)
+    roles, order = _roles(labelled, firsts)
     barred = _barred(labelled, unit_of)
-    reached = _reached(unit_of[FIXED + 1 :], owner_of, np.array(sorted(order), np.int64))
+    reached = _reached(unit_of, firsts, sorted(order))
     gathered: dict[tuple[tuple[int, ...], str | None], list[int]] = {}
     for unit, held in reached.items():
         reason = (barred[unit].reason or "fixed by construction") if unit in barred else None
@@ -68,15 +66,29 @@ def _named(index: int, name: str, group: Group) -> Group:
 
 
 def _components(labelled: Labelled) -> Ids:
-    """id → unit number. Ids tied to a constant are not joined through it: `_barred` sees to them."""
-    events = labelled.ties.events
-    a = np.concatenate([event.a for event in events]) if events else np.empty(0, np.int64)
-    b = np.concatenate([event.b for event in events]) if events else np.empty(0, np.int64)
-    real = (a != FIXED) & (b != FIXED)
+    """id → unit number, in the order of their first ids.
+
+    Ids tied to a constant are not joined through it: `_barred` sees to them.
+    """
+    events = {(id(event.a), id(event.b)): event for event in labelled.ties.events}.values()  # each two arrays once
+    a = np.concatenate([np.empty(0, np.int64), *(event.a for event in events)])
+    b = np.concatenate([np.empty(0, np.int64), *(event.b for event in events)])
+    real = (a != FIXED) & (b != FIXED) & (a != b)
     a, b = a[real], b[real]
-    graph = coo_matrix((np.ones(a.size, np.int8), (a, b)), shape=(labelled.size, labelled.size))
+    tied = np.zeros(labelled.size, bool)  # few are: tables of indices have many coordinates, and nothing ties them
+    tied[a] = tied[b] = True
+    ids = np.flatnonzero(tied)
+    row = np.empty(labelled.size, np.int32)  # id → its row, where it is tied
+    row[ids] = np.arange(ids.size, dtype=np.int32)
+    graph = coo_matrix((np.ones(a.size, np.int8), (row[a], row[b])), shape=(ids.size, ids.size))
     _, component = connected_components(graph, directed=False)
-    return np.asarray(component, np.int64)
+    first = ids[np.unique(component, return_index=True)[1]][component]  # the first id of each one's unit
+    unit_of = np.ones(labelled.size, np.int64)  # every id begins a unit
+    unit_of[ids[first != ids]] = 0  # but these
+    np.cumsum(unit_of, out=unit_of)
+    unit_of -= 1
+    unit_of[ids] = unit_of[first]
+    return unit_of
 
 
 def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
@@ -103,12 +115,17 @@ def _output(leaf: Any) -> list[Protection]:
     return [Protection(axis.ids, "it is the network's output", place) for axis in leaf.labels.axes if axis is not None]
 
 
-def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int, int]]:
+def _owners(ids: Ids, firsts: Ids) -> Ids:
+    """The owner of each id that is not `FIXED`; one more than there are, of a constant made on the way."""
+    return np.searchsorted(firsts, ids, side="right") - 1
+
+
+def _roles(labelled: Labelled, firsts: Ids) -> tuple[dict[int, Any], dict[int, int]]:
     """Owner → role, and for producers their order in the graph. Who both produces and consumes, produces."""
 
     def owners(ids: Ids) -> Sequence[int]:
-        real = ids[ids != FIXED]
-        return sorted(set(owner_of[real - FIXED - 1].tolist()) - {-1})
+        found = set(_owners(ids[ids != FIXED], firsts).tolist())
+        return sorted(found - {len(firsts) - 1})
 
     roles: dict[int, Any] = {}
     for ids, _ in labelled.ties.consumed:
@@ -121,13 +138,15 @@ def _roles(labelled: Labelled, owner_of: Ids) -> tuple[dict[int, Any], dict[int,
     return roles, order
 
 
-def _reached(unit_of: Ids, owner_of: Ids, producers: Ids) -> dict[int, tuple[int, ...]]:
+def _reached(unit_of: Ids, firsts: Ids, producers: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Unit → the owners that hold a coordinate of it, for units that some producer makes."""
     wanted = np.zeros(int(unit_of.max(initial=0)) + 1, bool)
-    wanted[unit_of[np.isin(owner_of, producers)]] = True
-    mine = wanted[unit_of] & (owner_of >= 0)
-    count = int(owner_of.max(initial=0)) + 1
-    pairs = np.sort(unit_of[mine] * count + owner_of[mine])  # one number for (unit, owner): sorts much faster
+    for owner in producers:
+        wanted[unit_of[firsts[owner] : firsts[owner + 1]]] = True
+    mine = np.flatnonzero(wanted[unit_of[: firsts[-1]]])
+    mine = mine[mine != FIXED]
+    count = len(firsts)
+    pairs = np.sort(unit_of[mine] * count + _owners(mine, firsts))  # one number for (unit, owner): sorts much faster
     pairs = pairs[np.diff(pairs, prepend=-1) != 0]
     units, held = pairs // count, (pairs % count).tolist()
     starts = np.flatnonzero(np.diff(units, prepend=-1)).tolist()
