@@ -16,7 +16,7 @@ from fxprune.trace.concrete import GUARD, concrete
 from fxprune.trace.copying import fold, share
 from fxprune.trace.elsewhere import elsewhere, held_to
 from fxprune.trace.exported import exported
-from fxprune.trace.faithful import SMALLER, Outputs, agreements
+from fxprune.trace.faithful import Outputs, agreements
 from fxprune.trace.guards import lift
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, held, module_at, module_path, op_name
@@ -70,7 +70,7 @@ def _written(copy: nn.Module, outputs: Outputs) -> tuple[str, ...]:
     """Names of the parameters that a forward overwrites, found by one; `outputs` is of a copy with its own."""
     # the old memory is held on to, or what takes its place might get it again
     before = {name: (_state(own), own.detach()) for name, own in outputs.module.named_parameters()}
-    next((known for scale in SMALLER if (known := outputs.at(scale)) is not None), None)
+    next((known for scale in outputs.smaller if (known := outputs.at(scale)) is not None), None)
     after = held(outputs.module)
     return tuple(
         name
@@ -118,7 +118,7 @@ def _climb(copy: nn.Module, outputs: Outputs) -> tuple[str, fx.GraphModule, tupl
         except TraceError as error:
             stopped.append(error)
             continue
-        if _on_meta(copy) or agreements(outputs, graph, SMALLER, enough=1) is not None:
+        if _on_meta(copy) or agreements(outputs, graph, outputs.smaller, enough=1) is not None:
             return name, graph, told
         stopped.append(TraceError("the traced network computes something else than the model"))
     raise stopped[1]

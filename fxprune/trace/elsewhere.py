@@ -13,7 +13,7 @@ from fxprune.errors import TraceError
 from fxprune.trace.alike import alike
 from fxprune.trace.concrete import concrete
 from fxprune.trace.copying import share
-from fxprune.trace.faithful import SMALLER, Outputs, Scale, agreements
+from fxprune.trace.faithful import Outputs, Scale, agreements
 from fxprune.trace.guards import HELD, lift
 
 __all__ = ["elsewhere", "held_to"]
@@ -42,7 +42,7 @@ def elsewhere(
             graph, found = concrete(share(copy), there.example)
         except TraceError:
             continue
-        if held_to(graph) or not _agree(copy, there, writes, graph, SMALLER):
+        if held_to(graph) or not _agree(copy, there, writes, graph, there.smaller):
             continue
         lifted = {f"traced for {asked}" for asked in lift(graph, there, None if writes else copy)}
         left = tuple(note for note in found if note not in lifted)

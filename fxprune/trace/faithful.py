@@ -10,11 +10,11 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["LARGER", "SMALLER", "Outputs", "agreements"]
+__all__ = ["LARGER", "Outputs", "agreements"]
 
 Scale = tuple[Fraction | int, Fraction | int]  # of height and of width
 
-SMALLER: tuple[Scale, ...] = ((Fraction(1, 4), Fraction(1, 4)), (Fraction(1, 2), Fraction(1, 2)), (1, 1))
+SMALL = 16  # pixels, height and width of the smallest image to compare at: whole windows for most networks
 LARGER: tuple[Scale, ...] = ((1, 2), (2, 1), (2, 3))
 
 
@@ -26,6 +26,7 @@ class Outputs:
         self.example = example
         self.known: dict[Scale, tuple[tuple[Any, ...], Any] | None] = {}
         self.agreed: list[Scale] = []  # where a trace gave the same
+        self.smaller = _smaller(example)  # scales to run at: the smallest first, the example's own last
 
     def at(self, scale: Scale) -> tuple[tuple[Any, ...], Any] | None:
         """Inputs of that size, and what the module gives for them; None if it does not run there."""
@@ -106,6 +107,13 @@ def _same(want: Any, got: Any) -> bool:
 def _close(x: torch.Tensor, y: torch.Tensor) -> bool:
     scale = float(x.abs().max()) if x.numel() else 0.0
     return torch.allclose(x, y, 1e-3, 1e-4 * scale, equal_nan=True)
+
+
+def _smaller(example: tuple[Any, ...]) -> tuple[Scale, ...]:
+    images = [x for x in pytree.tree_leaves(example) if isinstance(x, torch.Tensor) and x.dim() == 4]
+    high, wide = (min((x.shape[d] for x in images), default=1) for d in (2, 3))
+    parts = (Fraction(SMALL, high), Fraction(SMALL, wide)), (Fraction(1, 4),) * 2, (Fraction(1, 2),) * 2
+    return (*(part for part in parts if SMALL <= part[0] * high < high and SMALL <= part[1] * wide < wide), (1, 1))
 
 
 def _scaled(value: Any, high: Fraction | int, wide: Fraction | int) -> Any:
