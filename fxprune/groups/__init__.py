@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
+import numpy as np
 from torch.utils import _pytree as pytree
 
 from fxprune.groups.dispatch import Mends, Value, label
@@ -30,20 +30,24 @@ def discover(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Pref
             "most" units. Where a single choice for all of them leaves much protected, others are tried as well.
     """
     found = solve(traced, label(traced, mends, prefer))
-    if prefer != "most" or _protected(found) <= TOO_MUCH:
+    if prefer == "most" and _protected(found) <= TOO_MUCH:
         return found
-    others = [solve(traced, label(traced, mends, other)) for other in OTHERS]
-    return min((found, *others), key=_protected)
+    others = [solve(traced, label(traced, mends, other)) for other in OTHERS.get(prefer, ())]
+    return min((*others, found) if prefer == "heads" else (found, *others), key=_protected)
 
 
-TOO_MUCH = Fraction(1, 20)  # share of filters protected from which on other choices are tried
-OTHERS: tuple[Prefer, ...] = ("first", "last")
+TOO_MUCH = 0.05  # share of filters protected from which on other choices are tried
+OTHERS: dict[Prefer, tuple[Prefer, ...]] = {"most": ("first", "last"), "heads": ("few heads",)}
 
 
-def _protected(groups: Groups) -> Fraction:
+def _protected(groups: Groups) -> float:
     """Share of the filters that cannot go, those that make the network's output aside."""
-    widths = [(g.width * len(g.producers), g.kind) for g in groups.groups if g.place is None or g.place.op != "output"]
-    return Fraction(sum(n for n, kind in widths if kind == "protected"), max(1, sum(n for n, _ in widths)))
+    barred = np.zeros(int(groups.unit_of.max(initial=0)) + 1, bool)
+    for group in groups.protected:
+        barred[group.units] = group.place is None or group.place.op != "output"
+    made = {(m.tensor, m.dim) for group in groups for m in group.members if m.role == "out"}
+    along = [barred[groups.units_along(tensor, dim)] for tensor, dim in sorted(made)]
+    return float(np.concatenate(along).mean()) if along else 0.0
 
 
 def guard(groups: Groups, node: str) -> Groups | None:

@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 __all__ = ["Landing", "Prefer", "Route", "Spread", "routes"]
 
 Positions = NDArray[np.int64]
-Prefer = Literal["most", "heads", "head_dim", "first", "last"]
+Prefer = Literal["most", "heads", "few heads", "head_dim", "first", "last"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,8 @@ class Route:
         """Of several axes, the one to keep prunable; None if all are shared.
 
         Most units left, then the first; or, where the spec says so for channels split into heads × head_dim, the
-        second last ("heads") or the last ("head_dim") of the free ones. "first" and "last" are the first and the last
+        second last ("heads") or the last ("head_dim") of the free ones. An axis of at most three may be that of q, k
+        and v, or of k and v; "few heads" takes it for heads all the same. "first" and "last" are the first and the last
         of all free ones.
 
         An axis on which another input dimension lands too cannot lose coordinates on behalf of this one.
@@ -74,8 +75,9 @@ class Route:
             return None
         if prefer in ("first", "last"):
             return free[0] if prefer == "first" else free[-1]
-        if prefer != "most" and len(free) > 1 and landing.positions.shape[free[-2]] > 3:  # not (3, channels) of q, k, v
-            return free[-2] if prefer == "heads" else free[-1]
+        few = 1 if prefer == "few heads" else 3
+        if prefer != "most" and len(free) > 1 and landing.positions.shape[free[-2]] > few:
+            return free[-1] if prefer == "head_dim" else free[-2]
         return max(free, key=lambda k: (_units(landing.positions, k), -k))
 
 

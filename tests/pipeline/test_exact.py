@@ -33,10 +33,32 @@ NETWORKS: dict[str, tuple[str, dict[str, object]]] = {
     "carn-m": ("carn_m", {"width": 16}),
 }
 
+SWINIR: dict[str, object] = {"groups": 1, "blocks": 2, "width": 16, "heads": 4, "window": 4, "tail_width": 8}
+LATER: dict[str, tuple[str, dict[str, object]]] = {
+    "drcn": ("drcn", {"recursions": 3, "width": 16}),
+    "drrn": ("drrn", {"units": 3, "width": 16}),
+    "esrb": ("esrb", {"blocks": 2, "width": 32, "inner": 8}),
+    "hat": ("hat", {"groups": 1, "blocks": 2, "width": 16, "heads": 4, "window": 4, "tail_width": 8, "reduction": 4}),
+    "lapsrn": ("lapsrn", {"layers": 2, "width": 16}),
+    "lapsrn, all levels": ("lapsrn", {"layers": 2, "width": 16, "pyramid": True}),
+    "latticenet": ("latticenet", {"blocks": 2, "width": 16, "inner": 12, "reduction": 4}),
+    "memnet": ("memnet", {"blocks": 2, "units": 2, "width": 16, "ensemble": True}),
+    "nafnet": ("nafnet", {"width": 8, "encoder": (1, 1), "middle": 1, "decoder": (1, 1)}),
+    "nafssr, one view": ("nafssr", {"blocks": 2, "width": 8, "stereo": False}),
+    "pan": ("pan", {"blocks": 2, "width": 16, "tail_width": 8}),
+    "rdn": ("rdn", {"blocks": 2, "layers": 3, "width": 16, "growth": 8}),
+    "restormer": ("restormer", {"blocks": (1, 1, 1, 1), "width": 8}),
+    "rfdn": ("rfdn", {"blocks": 2, "width": 24}),
+    "rrdb": ("rrdb", {"blocks": 1, "width": 16, "growth": 8}),
+    "srdensenet": ("srdensenet", {"blocks": 2, "layers": 3, "growth": 8, "width": 32}),
+    "swinir": ("swinir", {**SWINIR, "image_size": 12}),
+    "swinir, light": ("swinir", {**SWINIR, "final_conv": False, "scale": 3}),
+}
+
 
 def built(name: str) -> nn.Module:
     """A network of the zoo with random weights and biases."""
-    kind, arguments = NETWORKS[name]
+    kind, arguments = {**NETWORKS, **LATER}[name]
     torch.manual_seed(1)
     net = zoo.build(kind, **arguments)
     with torch.no_grad():
@@ -67,6 +89,43 @@ def test_masked_equals_compact(name: str, share: int, by: str) -> None:
     assert any(shape[2] != shape[3] for check in compiled.report.verified.checks for shape in check.shapes)
     assert compiled.report.params[1] < compiled.report.params[0]
     assert_exact(net, compiled.kept, compiled.module, (1, c, 12, 12), (2, c, 9, 14))
+
+
+@pytest.mark.parametrize("by", ["l1", "random(seed=1)"])
+@pytest.mark.parametrize("name", LATER)
+def test_masked_equals_compact_later(name: str, by: str) -> None:
+    """Networks with windows, recursions, pyramids, dense blocks: nearly all of each may be cut."""
+    net = built(name)
+    compiled = fxprune.compile(f"cut filters 50% by {by}", net, torch.rand(1, 3, 16, 16))
+    inner = [row for row in compiled.report.groups if row.why != "it is the network's output"]
+    free = [row for row in inner if row.kind != "protected"]
+    assert sum(len(r.producers) * r.before for r in free) >= 0.9 * sum(len(r.producers) * r.before for r in inner)
+    assert compiled.report.params[1] < 0.55 * compiled.report.params[0]
+    assert_exact(net, compiled.kept, compiled.module, (1, 3, 16, 16), (2, 3, 16, 24))
+
+
+@pytest.mark.parametrize("mode", ["heads", "head_dim"])
+@pytest.mark.parametrize("name", ["swinir", "hat", "restormer"])
+def test_attention_shrinks_as_the_spec_says(name: str, mode: str) -> None:
+    """Heads go whole, with their columns of the position table; or all heads lose the same channels."""
+    net = built(name)
+    compiled = fxprune.compile(f"attention {mode}\ncut filters 50% by random(seed=2)", net, torch.rand(1, 3, 16, 16))
+    assert_exact(net, compiled.kept, compiled.module, (1, 3, 16, 16), (2, 3, 16, 24))
+    paths = [path for path, part in net.named_modules() if hasattr(part, "qkv")]
+    checked = 0
+    for path in paths:
+        part = net.get_submodule(path)
+        heads, rows = int(part.heads), part.get_parameter("qkv.weight").shape[0] // 3  # type: ignore[arg-type]
+        kept = compiled.kept.get(f"{path}.qkv.weight", {}).get(0, ())
+        per_head = [sum(k // (rows // heads) == h for k in kept if k < rows) for h in range(heads)]
+        if heads > 1 and 0 < sum(per_head) < rows:
+            checked += 1
+            assert set(per_head) == ({0, rows // heads} if mode == "heads" else {sum(per_head) // heads}), path
+        table = f"{path}.relative_position_bias_table"
+        if table in compiled.kept:
+            assert mode == "heads"
+            assert compiled.kept[table][1] == tuple(h for h in range(heads) if per_head[h])
+    assert checked or mode == "heads"
 
 
 def small() -> nn.Module:
