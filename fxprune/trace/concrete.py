@@ -72,8 +72,6 @@ class ConcreteTracer(Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """Stand-ins for `int` and `float` are not arguments: the types are."""
-        if type(a) is Valued:
-            return a.node
         return super().create_arg(plain_type(a))
 
     def create_node(

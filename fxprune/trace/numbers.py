@@ -121,6 +121,13 @@ def plain_type(value: Any) -> Any:
     return value.real if isinstance(value, _Stand) else value
 
 
+def _is_instance(value: Any, kinds: Any) -> bool:
+    """A traced value is also what it stands for; in the model's own code alone: torch's goes on to C++ with it."""
+    return isinstance(value, kinds) or (
+        isinstance(value, fx.Proxy) and isinstance(getattr(value, "value", None), kinds)
+    )
+
+
 def _checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Checkpointing trades memory for time in training; what it computes is the function."""
     settings = ("use_reentrant", "context_fn", "determinism_check", "debug", "preserve_rng_state", "early_stop")
@@ -180,6 +187,8 @@ def patched(root: nn.Module) -> Iterator[None]:
                     put(namespace, name, stand)
             if "callable" not in namespace:
                 put(namespace, "callable", lambda value: not isinstance(value, fx.Proxy) and callable(value))
+            if "isinstance" not in namespace:
+                put(namespace, "isinstance", _is_instance)
             for name in ("max", "min", "round"):
                 if name not in namespace:
                     put(namespace, name, _lifted(getattr(builtins, name)))

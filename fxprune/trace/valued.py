@@ -22,12 +22,6 @@ class Valued(fx.Proxy):
 
     tracer: ConcreteTracer
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """For `isinstance(x, torch.Tensor)`, which asks type(x) first: what it stands for."""
-        kind = type(self.tracer.values[self.node][0])
-        return torch.Tensor if issubclass(kind, torch.Tensor) else kind
-
     def __getitem__(self, key: Any) -> Any:
         return self.tracer.create_proxy("call_function", operator.getitem, (self, key), {})
 

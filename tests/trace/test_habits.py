@@ -256,6 +256,30 @@ class Assigns(Base):
         return out
 
 
+class _Scaled(torch.autograd.Function):
+    """A function with a gradient of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any) -> Any:
+        mean = x.mean(1, keepdim=True)
+        ctx.save_for_backward(weight)
+        return weight.view(1, -1, 1, 1) * (x - mean)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (weight,) = ctx.saved_tensors
+        return grads[0] * weight.view(1, -1, 1, 1), None
+
+
+class OwnGradient(Base):
+    def build(self) -> None:
+        self.weight = nn.Parameter(torch.rand(8))
+
+    def between(self, x: Any) -> Any:
+        assert isinstance(x, torch.Tensor)
+        return _Scaled.apply(x, self.weight)
+
+
 class Loops(Base):
     """Goes over the picture in stripes."""
 
@@ -310,6 +334,7 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "DropPath": (Drops, False),
     "asserts and f-strings": (Checks, False),
     "item assignment": (Assigns, False),
+    "a gradient of its own": (OwnGradient, False),
     "range(h // 8)": (Loops, True),
     "type_as on an attribute": (TypeAs, False),
     "einops": (Rearranges, False),
