@@ -122,10 +122,14 @@ def plain_type(value: Any) -> Any:
 
 
 def _is_instance(value: Any, kinds: Any) -> bool:
-    """A traced value is also what it stands for; in the model's own code alone: torch's goes on to C++ with it."""
-    return isinstance(value, kinds) or (
-        isinstance(value, fx.Proxy) and isinstance(getattr(value, "value", None), kinds)
-    )
+    """A traced value is also what it stands for; in the model's own code alone: torch's goes on to C++ with it.
+
+    Numbers are not: code that is told of one (`isinstance(length, int)`, as einops asks) wants its value next.
+    """
+    if isinstance(value, kinds) or not isinstance(value, fx.Proxy):
+        return isinstance(value, kinds)
+    stands_for = getattr(value, "value", None)
+    return isinstance(stands_for, (torch.Tensor, tuple, list, dict)) and isinstance(stands_for, kinds)
 
 
 def _checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

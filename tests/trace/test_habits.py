@@ -340,6 +340,8 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "einops": (Rearranges, False),
 }
 
+ASKING = ("asserts and f-strings", "multi-head and fused attention")  # those that ask for what always holds
+
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("habit", HABITS)
@@ -353,6 +355,7 @@ def test_habit(habit: str, training: bool) -> None:
     held = {name: (p, p.detach().clone()) for name, p in (*net.named_parameters(), *net.named_buffers())}
     compiled = fxprune.compile("cut filters 50% by random(seed=2)", net, torch.rand(IMAGE))
     assert 0 in compiled.kept["first.weight"]
+    assert any("traced for" in note for note in compiled.report.notes) is (fixed or habit in ASKING)
     assert net.training is training
     assert all(dict((*net.named_parameters(), *net.named_buffers()))[name] is p for name, (p, _) in held.items())
     assert all(torch.equal(p, value) for p, value in held.values())
