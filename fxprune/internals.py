@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    in_kernel_invocation_manager,
 )
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils._mode_utils import no_dispatch
@@ -125,11 +126,33 @@ class Memo:
                 return args[0], count
             with real_arithmetic():
                 return self.again(made, args[0]) if _kind(func) == "view" else fake_like(made, self.mode), count
-        out = func(*args, **kwargs)
+        out = None if key is None else self.bare(func, args, kwargs)
+        if out is None:
+            out = func(*args, **kwargs)
         count = macs(func, args, kwargs, out)
         if key is not None and type(out) is FakeTensor and out.constant is None and _plain(func, out, args):
             self.known[key] = (None if _kind(func) == "in place" else out), count
         return out, count
+
+    def bare(self, func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
+        """A view, or an elementwise result, as torch gives it without data; None where a fake tensor is more than that.
+
+        Fake tensors ask much else first, which takes far longer.
+        """
+        if _kind(func) != "view" and not (_kind(func) == "pure" and torch.Tag.pointwise in func.tags):
+            return None
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        if not tensors or any(fake_facts(t) is None or t.device != tensors[0].device for t in tensors):
+            return None
+        device = tensors[0].device
+        try:
+            with in_kernel_invocation_manager(self.mode):
+                out = func(*args, **kwargs)
+                if out.is_conj() or out.is_neg() or out.dtype.is_complex:
+                    return None
+                return _cast(out, device, self.mode)
+        except (RuntimeError, NotImplementedError):
+            return None  # for the fake tensors to tell why
 
     def again(self, view: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """A view of a tensor as another was of one just like it: `_facts` holds where in its memory that begins."""

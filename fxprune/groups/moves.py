@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fxprune.groups.labels import Axis, Labels
+from fxprune.groups.labels import Axis, Ids, Labels
 from fxprune.groups.movement import Landing, Route, routes
 from fxprune.groups.op import Op
 
@@ -80,6 +80,22 @@ def _arrive(op: Op, axis: Axis, route: Route, landing: Landing) -> tuple[int, Ax
     if found is None:
         op.fix(axis, f"`{op.place.op}` spreads it over several dimensions")
         return None
-    if found.a.size:
-        op.tie(axis.ids[found.a], axis.ids[found.b])
+    a, b = _once(axis.ids[found.a], axis.ids[found.b])
+    if a.size:
+        op.tie(a, b)
     return found.axis, axis.take(found.lead)
+
+
+def _once(a: Ids, b: Ids) -> tuple[Ids, Ids]:
+    """The same pairs, each once, none of an id with itself. A few are left as they are."""
+    if a.size <= FEW:
+        return a, b
+    apart = a != b
+    size = int(b.max()) + 1
+    both = a[apart] * size + b[apart]
+    both.sort()
+    both = both[np.diff(both, prepend=-1) != 0]
+    return both // size, both % size
+
+
+FEW = 4096  # pairs that are no matter

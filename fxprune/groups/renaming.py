@@ -78,6 +78,7 @@ class Renaming:
     """Ids, arrays of them, labels, tensors and memories of an earlier stretch → those of a later one, one to one."""
 
     def __init__(self, size: int, lines: dict[int, slice]) -> None:
+        self.size = size
         self.there = _Table(size)
         self.back = _Table(size)
         self.lines = lines  # arrays of ids, one after the other → from where to where
@@ -141,17 +142,13 @@ class Renaming:
         if stop > start:
             self.there.agree(slice(start, stop), np.arange(to, to + stop - start))
 
-    def whole(self) -> bool:
-        """Has every id that was renamed a name?"""
-        pairs = self.arrays.values()
-        old, new = (np.concatenate([np.empty(0, bool), *((p[k] == FIXED).ravel() for p in pairs)]) for k in (0, 1))
-        return bool((old == new).all())
-
     def ids(self, old: Ids) -> Ids:
         """The later ids for the earlier."""
         known = self.arrays.get(id(old))
         if known is None:
-            known = self.arrays[id(old)] = old, self.there.to[old]
+            new = self.there.to[old]
+            assert np.count_nonzero(new) == np.count_nonzero(old), "an id from nowhere"
+            known = self.arrays[id(old)] = old, new
         return known[1]
 
     def axis(self, old: Axis | None) -> Axis | None:

@@ -10,13 +10,14 @@ Stretches that write into tensors from outside, or whose tensors are still writt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import add, sub
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from fxprune.groups.labels import Count, Event, Labels, Place, Protection, Ties, Value
+from fxprune.groups.labels import Count, Event, Ids, Labels, Place, Protection, Ties, Value
 from fxprune.groups.renaming import Ghost, Memory, Renaming
 from fxprune.groups.twins import Node, Twins
 from fxprune.internals import FakeTensorMode, fake_facts, fake_memory, fake_view, real_arithmetic
@@ -24,6 +25,8 @@ from fxprune.internals import FakeTensorMode, fake_facts, fake_memory, fake_view
 __all__ = ["Repeats"]
 
 SHORTEST = 4  # nodes of a stretch that is worth it
+ROOM = 8  # times as many ids as there are, for those to come
+MANY = 4096  # ids that nobody counts
 
 _PLAIN = (int, float, complex, bool, str, type(None), torch.Size, torch.dtype, torch.device, torch.layout, slice)
 
@@ -56,6 +59,9 @@ class Repeats:
         self.first = np.arange(len(nodes))  # node → first and last of all nodes that a memory written to
         self.last = np.arange(len(nodes))  # lives through, if it lives through this one
         self.lines: dict[int, slice] = {}  # ids of tensors that are there from the start, which follow each other
+        self.keys: list[tuple[int, Any]] = []  # node → what it begins, and a sketch of its inputs
+        self.starts: dict[tuple[int, Any], list[int]] = {}  # the same → the nodes
+        self.sketches: dict[int, Any] = {}  # of labels
         self.told: set[int] = set()  # nodes that gave ghosts
         self.off = False  # something went on that is not understood
 
@@ -160,11 +166,10 @@ class Repeats:
     def tell(self) -> int:
         """Begin with the next node: how many from there on need not be run, being told from an earlier stretch."""
         self.marks.append(self._mark())
-        if self.off:
-            return 0
         new = self.now
+        self._begin(new, tuple(self._sketch(self.values[p]) for p in self.nodes[new].inputs))
         best, count, last = -1, SHORTEST - 1, -1
-        for old, length in self.twins.of(new, SHORTEST):
+        for old, length in () if self.off else self.twins.of(new, self.starts[self.keys[new]][:-1]):
             if length > count:
                 reached, last = self._reach(old, new, length), old
                 if reached > count:
@@ -176,16 +181,31 @@ class Repeats:
         self._tell(best, new, count)
         return count
 
+    def _begin(self, node: int, inputs: Any) -> None:
+        """Note where stretches that begin with the same, for inputs that look alike, begin."""
+        key = self.twins.rank(node, SHORTEST), inputs
+        self.keys.append(key)
+        self.starts.setdefault(key, []).append(node)
+
+    def _sketch(self, value: Any) -> Any:
+        """What is quickly told of a value; equal for those that can stand for each other."""
+        if isinstance(value, (tuple, list)):
+            return tuple(map(self._sketch, value))
+        if not isinstance(value, Value):
+            return value if isinstance(value, int) else None
+        labels = value.labels
+        if id(labels) not in self.sketches:
+            self.sketches[id(labels)] = tuple(a and (a.zero, a.alike, _distinct(a.ids)) for a in labels.axes)
+        return value.shape, self.sketches[id(labels)]
+
     def _reach(self, old: int, new: int, length: int) -> int:
         """How many of these nodes can be told; what is known of them is in `renaming`."""
-        if self.renaming is None:
-            self.renaming = Renaming(2 * self.book.next + 1_000_000, self.lines)
+        if self.renaming is None or self.renaming.size < 2 * self.book.next:  # ids may come to be twice as many
+            self.renaming = Renaming(ROOM * self.book.next, self.lines)
         self.renaming.clear(new - old, old)
         met: set[tuple[int, int]] = set()
         count = 0
-        for first in self.first[old : old + length].tolist():
-            if first < old or old + count in self.unlike or not self._fits(old, new, count, met):
-                break
+        while count < length and self._fits(old, new, count, met):
             count += 1
         while (late := np.flatnonzero(self.last[old : old + count] >= old + count)).size:
             count = int(late[0])
@@ -193,6 +213,8 @@ class Repeats:
 
     def _fits(self, old: int, new: int, k: int, met: set[tuple[int, int]]) -> bool:
         """Does the node `k` after `new` get what the one `k` after `old` got?"""
+        if self.first[old + k] < old or old + k in self.unlike:
+            return False
         a, b = self.nodes[old + k], self.nodes[new + k]
         for p, q in zip(a.inputs, b.inputs, strict=True):
             if q >= new or p >= old:
@@ -220,11 +242,13 @@ class Repeats:
     def _tell(self, old: int, new: int, count: int) -> None:
         renaming, shift = self.renaming, new - old
         assert renaming is not None
-        start, stop, here = self.marks[old], self.marks[old + count], self.marks[new]
+        start, stop = self.marks[old], self.marks[old + count]
+        farther = tuple(map(sub, self.marks[new], start))
         renaming.fresh(start[-1], stop[-1], self.book.next)
         for k in range(old, old + count):
             if k > old:
-                self.marks.append(tuple(b + m - a for a, m, b in zip(start, self.marks[k], here, strict=True)))
+                self.marks.append(tuple(map(add, self.marks[k], farther)))
+                self._begin(k + shift, self.keys[k][1])
             self._write(k, self.places[k + shift])
             self.made.append(_each(self.ghostly(k), renaming.ghost))
             self.values.append(_each(self.values[k], renaming.value))
@@ -232,26 +256,33 @@ class Repeats:
         self.last[new : new + count] = self.last[old : old + count] + shift
         self.told.update(range(new, new + count))
         self.book.next += stop[-1] - start[-1]
-        assert renaming.whole(), "an id from nowhere"
 
     def _write(self, old: int, place: Place) -> None:
         """What the node at `old` wrote into the book, of the node at `place`."""
+        needs = self.book.needs.get(self.places[old].node)
+        if needs is not None:
+            self.book.needs[place.node] = set(needs)
+        start, stop = self.marks[old], self.marks[old + 1]
+        if start == stop:
+            return
         assert self.renaming is not None
         ids, ties = self.renaming.ids, self.book.ties
-        parts = zip(_books(ties), self.marks[old], self.marks[old + 1], strict=False)
+        parts = zip(_books(ties), start, stop, strict=False)
         events, protections, produced, consumed, counts = (book[a:b] for book, a, b in parts)
         ties.events += [Event(ids(e.a), ids(e.b), place) for e in events]
         ties.protections += [Protection(ids(p.ids), p.reason, place) for p in protections]
         ties.produced += [(ids(made), place) for made, _ in produced]
         ties.consumed += [(ids(used), place) for used, _ in consumed]
         ties.counts += [Count(place.node, c.macs, tuple(tuple(map(ids, part)) for part in c.parts)) for c in counts]
-        needs = self.book.needs.get(self.places[old].node)
-        if needs is not None:
-            self.book.needs[place.node] = set(needs)
 
 
 def _books(ties: Ties) -> tuple[list[Any], ...]:
     return ties.events, ties.protections, ties.produced, ties.consumed, ties.counts
+
+
+def _distinct(ids: Ids) -> int:
+    """How many different ids there are; 0 for very many."""
+    return len(set(ids.tolist())) if len(ids) <= MANY else 0
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:

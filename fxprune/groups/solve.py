@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch.utils import _pytree as pytree
@@ -20,25 +21,25 @@ __all__ = ["solve"]
 
 def solve(traced: Traced, labelled: Labelled) -> Groups:
     """Find the units and gather them into groups, in graph order."""
-    unit_of = _components(labelled)
+    unit_of, tied = _components(labelled)
     firsts = np.array([start for _, _, start in labelled.owners] + [labelled.named])
     roles, order = _roles(labelled, firsts)
     barred = _barred(labelled, unit_of)
-    reached = _reached(unit_of, firsts, sorted(order))
+    reached = _reached(unit_of, tied, firsts, sorted(order))
     gathered: dict[tuple[tuple[int, ...], str | None], list[int]] = {}
     for unit, held in reached.items():
         reason = (barred[unit].reason or "fixed by construction") if unit in barred else None
         gathered.setdefault((held, reason), []).append(unit)
-    belongs = np.full(int(unit_of.max(initial=0)) + 1, -1)  # unit → its place in `gathered`
+    belongs = np.zeros(int(unit_of.max(initial=0)) + 1, np.int64)  # unit → 1 + its place in `gathered`
     for k, units in enumerate(gathered.values()):
-        belongs[units] = k
+        belongs[units] = k + 1
     found = []
     for k, ((held, reason), units) in enumerate(gathered.items()):
         made = sorted((owner for owner in held if owner in order), key=lambda owner: order[owner])
         kind: Kind = "protected" if reason else "free" if len(made) == 1 else "constrained"
         name, _, start = labelled.owners[made[0]]
         along = unit_of[start : firsts[made[0] + 1]]
-        at = np.flatnonzero(belongs[along] == k)
+        at = np.flatnonzero(belongs[along] == k + 1)
         at = at[np.sort(np.unique(along[at], return_index=True)[1])]  # where each unit comes up first
         members = tuple(Member(*labelled.owners[owner][:2], roles.get(owner, "along")) for owner in held)
         place = barred[units[0]].place if reason else None
@@ -65,8 +66,8 @@ def _named(index: int, name: str, group: Group) -> Group:
     return Group(index, name, group.kind, group.units, group.members, group.reason, group.place)
 
 
-def _components(labelled: Labelled) -> Ids:
-    """id → unit number, in the order of their first ids.
+def _components(labelled: Labelled) -> tuple[Ids, NDArray[np.bool_]]:
+    """id → unit number, in the order of their first ids, and whether it is tied to another.
 
     Ids tied to a constant are not joined through it: `_barred` sees to them.
     """
@@ -83,12 +84,12 @@ def _components(labelled: Labelled) -> Ids:
     graph = coo_matrix((np.ones(a.size, np.int8), (row[a], row[b])), shape=(ids.size, ids.size))
     _, component = connected_components(graph, directed=False)
     first = ids[np.unique(component, return_index=True)[1]][component]  # the first id of each one's unit
-    unit_of = np.ones(labelled.size, np.int64)  # every id begins a unit
-    unit_of[ids[first != ids]] = 0  # but these
-    np.cumsum(unit_of, out=unit_of)
-    unit_of -= 1
+    begins = np.ones(labelled.size, bool)
+    begins[ids[first != ids]] = False
+    begins[:1] = False  # units are counted from 0
+    unit_of = np.cumsum(begins, dtype=np.int64)
     unit_of[ids] = unit_of[first]
-    return unit_of
+    return unit_of, tied
 
 
 def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
@@ -123,28 +124,36 @@ def _owners(ids: Ids, firsts: Ids) -> Ids:
 def _roles(labelled: Labelled, firsts: Ids) -> tuple[dict[int, Any], dict[int, int]]:
     """Owner → role, and for producers their order in the graph. Who both produces and consumes, produces."""
 
-    def owners(ids: Ids) -> Sequence[int]:
-        found = set(_owners(ids[ids != FIXED], firsts).tolist())
-        return sorted(found - {len(firsts) - 1})
-
-    roles: dict[int, Any] = {}
-    for ids, _ in labelled.ties.consumed:
-        roles.update(dict.fromkeys(owners(ids), "in"))
+    roles: dict[int, Any] = {owner: "in" for _, owner in _holders(labelled.ties.consumed, firsts)}
     order: dict[int, int] = {}
-    for step, (ids, _) in enumerate(labelled.ties.produced):
-        for owner in owners(ids):
-            order.setdefault(owner, step)
-            roles[owner] = "out"
+    for step, owner in _holders(labelled.ties.produced, firsts):
+        order.setdefault(owner, step)
+        roles[owner] = "out"
     return roles, order
 
 
-def _reached(unit_of: Ids, firsts: Ids, producers: Sequence[int]) -> dict[int, tuple[int, ...]]:
+def _holders(book: Sequence[tuple[Ids, Any]], firsts: Ids) -> list[tuple[int, int]]:
+    """(entry, owner) for every owner whose ids stand in an entry of the book, in order."""
+    ids = np.concatenate([np.empty(0, np.int64), *(ids.ravel() for ids, _ in book)])
+    entries = np.repeat(np.arange(len(book)), [ids.size for ids, _ in book])
+    owners = _owners(ids, firsts)
+    named = (ids != FIXED) & (owners < len(firsts) - 1)
+    count = len(firsts)
+    pairs = np.unique(entries[named] * count + owners[named])
+    return list(zip((pairs // count).tolist(), (pairs % count).tolist(), strict=True))
+
+
+def _reached(
+    unit_of: Ids, tied: NDArray[np.bool_], firsts: Ids, producers: Sequence[int]
+) -> dict[int, tuple[int, ...]]:
     """Unit → the owners that hold a coordinate of it, for units that some producer makes."""
     wanted = np.zeros(int(unit_of.max(initial=0)) + 1, bool)
+    near = tied[: firsts[-1]].copy()  # the others are units by themselves
     for owner in producers:
         wanted[unit_of[firsts[owner] : firsts[owner + 1]]] = True
-    mine = np.flatnonzero(wanted[unit_of[: firsts[-1]]])
-    mine = mine[mine != FIXED]
+        near[firsts[owner] : firsts[owner + 1]] = True
+    mine = np.flatnonzero(near)
+    mine = mine[wanted[unit_of[mine]]]
     count = len(firsts)
     pairs = np.sort(unit_of[mine] * count + _owners(mine, firsts))  # one number for (unit, owner): sorts much faster
     pairs = pairs[np.diff(pairs, prepend=-1) != 0]

@@ -20,6 +20,8 @@ __all__ = ["Node", "Twins", "read_nodes"]
 
 # functions of these do the same whenever they are given the same
 _TRUSTED = ("_operator", "builtins", "math", "torch")
+_EXACT = (int, bool, str, type(None))
+_HELD = ("_parameters", "_buffers")
 _HOOKS = frozenset(key for key, value in vars(nn.Module()).items() if isinstance(value, (dict, set)))
 
 
@@ -102,18 +104,24 @@ def _layer(layer: nn.Module) -> Any:
     """Type and settings of one of torch's layers; of settings that are not plain, which object it is."""
     if not type(layer).__module__.startswith("torch.nn."):
         raise _IncomparableError
-    settings = tuple((key, _setting(value)) for key, value in vars(layer).items() if key not in _HOOKS or value)
-    used = tuple((key, value is None) for kind in (layer._parameters, layer._buffers) for key, value in kind.items())
-    inner = tuple((key, None if child is None else _layer(child)) for key, child in layer._modules.items())
-    return type(layer), tuple(s for s in settings if s[0] not in ("_parameters", "_buffers", "_modules")), used, inner
+    found: list[Any] = [type(layer)]
+    for key, value in vars(layer).items():
+        if key == "_modules":
+            found += [(name, None if child is None else _layer(child)) for name, child in value.items()]
+        elif key in _HELD:
+            found += [(name, tensor is None) for name, tensor in value.items()]
+        elif value or key not in _HOOKS:
+            found.append((key, _setting(value)))
+    return tuple(found)
 
 
 def _setting(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return type(value), tuple(map(_setting, value))
-    if isinstance(value, (int, float, str, type(None))):
-        return type(value), repr(value)
-    return "this very", id(value)
+    kind = type(value)
+    if kind in _EXACT:
+        return kind, value
+    if kind is tuple or kind is list:
+        return kind, *map(_setting, value)
+    return (kind, repr(value)) if kind is float else ("this very", id(value))
 
 
 def _tensors(layer: nn.Module) -> Iterator[torch.Tensor]:
@@ -125,63 +133,76 @@ def _tensors(layer: nn.Module) -> Iterator[torch.Tensor]:
 
 def _literals(value: Any, index: dict[fx.Node, int], inputs: list[int]) -> Any:
     """Arguments with a mark in place of every node; the nodes are added to `inputs`."""
-    if isinstance(value, fx.Node):
+    kind = type(value)
+    if kind is fx.Node:
         inputs.append(index[value])
-        return fx.Node
+        return kind
+    if kind in _EXACT:
+        return kind, value
     if isinstance(value, (tuple, list)):
-        return type(value), *[_literals(v, index, inputs) for v in value]
+        return kind, *[_literals(v, index, inputs) for v in value]
     if isinstance(value, dict):
         return dict, *[(k, _literals(v, index, inputs)) for k, v in value.items()]
     if isinstance(value, slice):
         return slice, *[_literals(v, index, inputs) for v in (value.start, value.stop, value.step)]
     if isinstance(value, torch.Tensor):
         raise _IncomparableError
-    return type(value), repr(value) if isinstance(value, (float, complex)) else value
+    return kind, repr(value) if isinstance(value, (float, complex)) else value
 
 
 Ranks = NDArray[np.int64]
 
 
 class Twins:
-    """Earlier stretches that look like what begins at a node, the longest first.
+    """Earlier stretches that look like what begins at a node.
 
     Ranks of stretches of 1, 2, 4, ... nodes, each from those of half the length: equal stretches, equal ranks.
     """
 
     def __init__(self, kinds: Sequence[int]) -> None:
-        self.levels: list[tuple[Ranks, Ranks, Ranks]] = []  # node → rank; nodes by rank; rank → its first there
+        self.ranks: list[Ranks] = []
         rank = np.unique(np.array(kinds, np.int64), return_inverse=True)[1].reshape(-1)
         length = 1
         while len(rank) and int(rank.max()) < len(rank) - 1:  # some are equal
-            first = np.concatenate([[0], np.cumsum(np.bincount(rank))])
-            self.levels.append((rank, np.argsort(rank, kind="stable"), first))
+            self.ranks.append(rank)
             both = rank[: max(0, len(rank) - length)] * (len(kinds) + 1) + rank[length:]
             rank = np.unique(both, return_inverse=True)[1].reshape(-1)
             length *= 2
 
-    def of(self, node: int, shortest: int, most: int = 4) -> list[tuple[int, int]]:
-        """(first node, length) of stretches that end before `node` and look like what begins there.
+    def rank(self, node: int, length: int) -> int:
+        """Equal for nodes from which on a few look alike, `length` or fewer; -1 where none does."""
+        level = min(length.bit_length(), len(self.ranks)) - 1
+        return int(self.ranks[level][node]) if level >= 0 and node < len(self.ranks[level]) else -1
 
-        At least `shortest` long, and of those that are equally long only as many as `most`, the last.
+    def of(self, node: int, among: Sequence[int], most: int = 4) -> list[tuple[int, int]]:
+        """(first node, length) of stretches that end before `node` and look like what begins there, the longest first.
+
+        Args:
+            node: where the later stretch begins.
+            among: where the earlier may begin, in order.
+            most: of those that are about equally long only so many, the last.
         """
-        found: dict[int, int] = {}
-        for level in range(len(self.levels) - 1, -1, -1):
-            rank, order, first = self.levels[level]
-            if node >= len(rank) or 1 << level < shortest:
-                continue
-            alike = order[first[rank[node]] : first[rank[node] + 1]]
-            last = int(np.searchsorted(alike, node - (1 << level), "right"))
-            for other in alike[max(0, last - most + len(found)) : last].tolist():
-                found.setdefault(other, min(self.alike(other, node), node - other))
-            if len(found) >= most:
-                break
-        return sorted(found.items(), key=lambda item: -item[1])
+        if len(among) > most:
+            among = self._longest(node, np.array(among), most)
+        found = [(other, min(self.alike(other, node), node - other)) for other in among]
+        return sorted(found, key=lambda item: -item[1])
+
+    def _longest(self, node: int, among: Ranks, most: int) -> list[int]:
+        """So many, the last, of those of which the longest stretch looks alike, to a power of two."""
+        found: list[int] = []
+        for level in range(len(self.ranks) - 1, -1, -1):
+            rank = self.ranks[level]
+            if node < len(rank) and len(found) < most:
+                ended = among[: np.searchsorted(among, node - (1 << level), "right")]
+                alike = ended[rank[ended] == rank[node]][-most:].tolist()
+                found += [other for other in alike if other not in found]
+        return found[:most]
 
     def alike(self, a: int, b: int) -> int:
         """How many nodes from `a` on look like those from `b` on."""
         length = 0
-        for level in range(len(self.levels) - 1, -1, -1):
-            rank = self.levels[level][0]
+        for level in range(len(self.ranks) - 1, -1, -1):
+            rank = self.ranks[level]
             if max(a, b) + length < len(rank) and rank[a + length] == rank[b + length]:
                 length += 1 << level
         return length

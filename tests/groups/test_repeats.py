@@ -404,7 +404,7 @@ def test_what_is_known_of_ids_is_one_to_one() -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 4))
-def test_twins(kinds: list[int], shortest: int) -> None:
+def test_twins(kinds: list[int], most: int) -> None:
     twins = Twins(kinds)
     for node in range(len(kinds)):
         longest = 0
@@ -413,9 +413,9 @@ def test_twins(kinds: list[int], shortest: int) -> None:
             while other + alike < node and node + alike < len(kinds) and kinds[other + alike] == kinds[node + alike]:
                 alike += 1
             longest = max(longest, alike)
-        found = twins.of(node, 1)
+            assert min(twins.alike(other, node), node - other) == alike
+        found = twins.of(node, range(node), most)
         assert all(kinds[a : a + length] == kinds[node : node + length] for a, length in found)
         assert all(a + length <= node for a, length in found)
-        assert bool(found) == (longest > 0)
-        assert not found or 2 * found[0][1] > longest
-        assert all(length >= 1 for _, length in twins.of(node, shortest))
+        assert 2 * max((length for _, length in found), default=0) > longest or longest == 0
+        assert len(found) <= most
