@@ -18,6 +18,7 @@ from fxprune.trace.elsewhere import elsewhere, held_to
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import Outputs, agreements
 from fxprune.trace.guards import lift
+from fxprune.trace.padded import unpad
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, held, module_at, module_path, op_name
 
@@ -53,11 +54,13 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
         notes.append(f"its forward computes weights from others; merged first: {merged[0]}{more}")
     rung, graph, told = _climb(copy, outputs)
     _by_position(graph.graph)
-    there = elsewhere(copy, outputs, bool(merged), told) if held_to(graph) else None
+    there = elsewhere(copy, outputs, bool(merged), graph, told) if held_to(graph) else None
     if there is not None:
         graph, told = there
         _by_position(graph.graph)
-    lifted = {f"traced for {asked}" for asked in lift(graph, outputs, None if merged else copy)}
+    lifted = {
+        f"traced for {asked}" for asked in (*lift(graph, outputs, None if merged else copy), *unpad(graph, outputs))
+    }
     layers = dict(graph.named_modules())
     if graph.graph.eliminate_dead_code(lambda node: has_effects(node, layers.get(str(node.target)))):
         graph.delete_all_unused_submodules()

@@ -21,6 +21,7 @@ from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.guards import ASKED, HELD, ratio
 from fxprune.trace.numbers import patched, plain_type
+from fxprune.trace.padded import EVEN, PADS, asks_for_zero
 from fxprune.trace.recall import Recall
 from fxprune.trace.tracer import Tracer
 from fxprune.trace.valued import Valued
@@ -141,11 +142,21 @@ class ConcreteTracer(Tracer):
                 same = self.create_proxy("call_function", operator.eq, (proxy, value), {})
             note = f"{GUARD} {value!r} at {where}; give fxprune an example of this size"
             guard = self.create_proxy("call_function", torch._assert, (same, note), {})
-            by = ratio(proxy.node, lambda node: self.values[node][0]) if isinstance(value, bool) else None
-            if by is not None:
-                guard.node.meta.update({HELD: by} if value else {ASKED: (by, f"{value!r} at {where}")})
+            if isinstance(value, bool):
+                guard.node.meta.update(self.kind(proxy.node, value, f"{value!r} at {where}"))
         self.answers.append(Answer(where, value, free))
         return value
+
+    def kind(self, condition: fx.Node, value: bool, asked: str) -> dict[str, Any]:
+        """What a guard is marked with, if there is a way to be rid of it."""
+
+        def known(node: fx.Node) -> Any:
+            return self.values[node][0]
+
+        by = ratio(condition, known)
+        if by is not None:
+            return {HELD: by} if value else {ASKED: (by, asked)}
+        return {PADS if value else EVEN: asked} if asks_for_zero(condition, known) else {}
 
 
 def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["LARGER", "Outputs", "agreements"]
+__all__ = ["LARGER", "Outputs", "agreements", "images"]
 
 Scale = tuple[Fraction | int, Fraction | int]  # of height and of width
 
@@ -109,9 +109,13 @@ def _close(x: torch.Tensor, y: torch.Tensor) -> bool:
     return torch.allclose(x, y, 1e-3, 1e-4 * scale, equal_nan=True)
 
 
+def images(inputs: Any) -> list[torch.Tensor]:
+    """The tensors in nested inputs that have height and width."""
+    return [x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor) and x.dim() == 4]
+
+
 def _smaller(example: tuple[Any, ...]) -> tuple[Scale, ...]:
-    images = [x for x in pytree.tree_leaves(example) if isinstance(x, torch.Tensor) and x.dim() == 4]
-    high, wide = (min((x.shape[d] for x in images), default=1) for d in (2, 3))
+    high, wide = (min((x.shape[d] for x in images(example)), default=1) for d in (2, 3))
     parts = (Fraction(SMALL, high), Fraction(SMALL, wide)), (Fraction(1, 4),) * 2, (Fraction(1, 2),) * 2
     return (*(part for part in parts if SMALL <= part[0] * high < high and SMALL <= part[1] * wide < wide), (1, 1))
 

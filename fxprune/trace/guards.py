@@ -69,6 +69,8 @@ def lift(graph: fx.GraphModule, outputs: Outputs, module: nn.Module | None) -> t
         for guard in guards:
             lifted.append(guard.meta[ASKED][1])
             graph.graph.erase_node(guard)
+    if lifted:
+        graph.recompile()
     return tuple(lifted)
 
 
