@@ -25,6 +25,10 @@ def held_to(graph: fx.GraphModule) -> bool:
     return any(HELD in node.meta or EVEN in node.meta for node in graph.graph.nodes)
 
 
+def _asks(graph: fx.GraphModule) -> bool:
+    return any(HELD in node.meta for node in graph.graph.nodes)
+
+
 def _scales(graph: fx.GraphModule, outputs: Outputs) -> tuple[Scale, ...]:
     """Where to trace instead: at half and twice the size, one pixel less of each if there is to be something to pad."""
     own = images(outputs.example)
@@ -52,9 +56,9 @@ def elsewhere(
             graph, found = concrete(share(copy), there.example)
         except TraceError:
             continue
-        if any(HELD in node.meta for node in graph.graph.nodes) or not _agree(
-            copy, there, writes, graph, there.smaller
-        ):
+        if set(told) <= set(found) and not _asks(held):
+            return None  # one pixel less made no difference: it is not about sizes
+        if _asks(graph) or not _agree(copy, there, writes, graph, there.smaller):
             continue
         lifted = {
             f"traced for {asked}" for asked in (*lift(graph, there, None if writes else copy), *unpad(graph, there))
