@@ -88,6 +88,7 @@ class Network:
     module: nn.Module
     example: tuple[Any, ...]  # on the network's device
     title: str  # what reports call it: zoo:edsr(blocks=8)
+    sizes: tuple[tuple[int, int], ...] = ()  # heights and widths to verify at; empty: any will do
 
 
 def settings(pairs: Iterable[str], variables: Iterable[str] = ()) -> Settings:
@@ -222,7 +223,7 @@ def load_network(
     example = example_for(loaded.module, shapes)
     initialise(loaded.module, example)
     title = loaded.reference + (f"({', '.join(f'{k}={v}' for k, v in args.items())})" if args else "")
-    return Network(loaded.module.to(on), tuple(x.to(on) for x in example), title)
+    return Network(loaded.module.to(on), tuple(x.to(on) for x in example), title, loaded.sizes)
 
 
 def named(name: str, folder: Path) -> str:

@@ -157,6 +157,7 @@ def compile(
     *,
     calibration: Calibration | None = None,
     name: str | None = None,
+    sizes: Sequence[tuple[int, int]] = (),
     watch: Watch = lambda stage, seconds: None,
     training: Training = Training(),
 ) -> Compiled:
@@ -171,6 +172,7 @@ def compile(
         example: an input tensor, a tuple of inputs or a dict of them by name; 1×3×48×48 in [0, 1] if left out.
         calibration: a batch for criteria that need gradients (`by taylor`).
         name: what to call the network in reports; by default its class.
+        sizes: heights and widths of images that the network is known to take: verified there first.
         watch: told each stage and how long it took.
         training: data, device and place of a run, for a spec with phases that train.
 
@@ -191,7 +193,7 @@ def compile(
         traced = trace(model, given)
     with clock("groups"):
         groups = _groups(model, traced, parsed)
-    decided, rewritten, verified = _cut(parsed, groups, calibration, clock)
+    decided, rewritten, verified = _cut(parsed, groups, calibration, clock, sizes)
     native = None
     if any(norm.mode == "native" for norm in parsed.of(Norm)):
         exact, rewritten = rewritten, rewrite(rewritten.slicer, exact=False)
@@ -242,7 +244,7 @@ class Pruner(schedule.Pruner):
 
 
 def _cut(
-    spec: Spec, groups: Groups, calibration: Calibration | None, clock: _Clock
+    spec: Spec, groups: Groups, calibration: Calibration | None, clock: _Clock, sizes: Sequence[tuple[int, int]]
 ) -> tuple[Plan, Rewritten, Verified | None]:
     """Plan, rewrite, verify. What cannot be rewritten exactly is protected, and the plan made anew without it.
 
@@ -257,7 +259,7 @@ def _cut(
             with clock("rewrite"):
                 rewritten = rewrite(Slicer.of(groups, decided.removed))
             with clock("verify"):
-                verified = None if _on_meta(groups.traced.module) else verify(rewritten)
+                verified = None if _on_meta(groups.traced.module) else verify(rewritten, sizes=sizes)
             return decided, rewritten, verified
         except RewriteError as error:
             first = first or error

@@ -64,6 +64,7 @@ def compile_(
             network.module,
             network.example,
             name=network.title,
+            sizes=network.sizes,
             watch=stages,
             training=training(stages, folder, job.folder, data, resume=resume, tensorboard=tensorboard),
         )

@@ -115,7 +115,7 @@ def compared(program: ExportedProgram, module: nn.Module, example: tuple[Any, ..
     """The largest absolute difference between program and module, inf where shapes differ, and the largest output."""
     inputs = [pytree.tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, example) for _ in range(2)]
     with torch.no_grad():
-        theirs = pytree.tree_leaves(module(*inputs[1]))
+        theirs = pytree.tree_leaves(module.forward(*inputs[1]))
         ours = pytree.tree_leaves(program.module()(*inputs[0]))
     off, scale = 0.0, 0.0
     for one, other in zip(ours, theirs, strict=True):

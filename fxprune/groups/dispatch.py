@@ -246,7 +246,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     for name, tensor in tensors.items():
         if id(tensor) not in fakes:
             fakes[id(tensor)] = fake_like(tensor, fake)
-            labels, _ = fresh(tuple(tensor.shape), start, name in masked, blocks.get(id(tensor), 1))
+            labels, _ = fresh(_prunable(tensor), start, name in masked, blocks.get(id(tensor), 1))
             for dim, axis in enumerate(labels.axes):
                 held = labels.narrow if dim == 1 and axis is None else axis
                 if held is not None:
@@ -263,6 +263,18 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     last = next(n.name for n in reversed(runner.nodes) if n.op == "output")
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
     return Labelled(names, tensors, tuple(owners), start, mode.next, values, values[last], needs, mode.ties)
+
+
+def _prunable(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape, with 1 for dimensions along which nothing can go: those of long tables of integers, which are indices.
+
+    A table of window positions has more coordinates than all the weights of its network.
+    """
+    table = not (tensor.is_floating_point() or tensor.is_complex()) and not isinstance(tensor, nn.Parameter)
+    return tuple(1 if table and size > TABLE else size for size in tensor.shape)
+
+
+TABLE = 4000  # integers in a row that are no longer taken for one of each channel
 
 
 def _tensors(out: Any) -> tuple[torch.Tensor, ...]:

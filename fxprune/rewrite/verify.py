@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -49,6 +49,7 @@ def verify(
     rewritten: Rewritten,
     inputs: Iterable[tuple[Any, ...]] | None = None,
     *,
+    sizes: Sequence[tuple[int, int]] = (),
     enough: int = 2,
     tolerance: float = TOLERANCE,
 ) -> Verified:
@@ -60,6 +61,7 @@ def verify(
     Args:
         inputs: what to run on; by default images of several sizes made after the example, not all square. One that
             the original itself does not run on, or that the network was not traced for, is passed over.
+        sizes: heights and widths that the network is known to take, tried first.
         enough: stop after so many comparisons.
 
     Raises:
@@ -73,7 +75,7 @@ def verify(
     checks: list[Check] = []
     refused: list[tuple[int, ...]] = []
     failure: BaseException | None = None
-    for given in inputs if inputs is not None else variations(traced.example):
+    for given in inputs if inputs is not None else variations(traced.example, sizes):
         if len(checks) == enough:
             break
         try:
@@ -148,15 +150,22 @@ def _compare(
     return Check(tuple(tuple(x.shape) for x in _tensors(given)), difference)
 
 
-def variations(example: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def variations(example: tuple[Any, ...], sizes: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[Any, ...]]:
     """Inputs after the example: of half its size, two images of another shape, as given, larger. Values in [0, 1].
 
-    Networks that need whole windows get to choose: the caller passes over what they refuse.
+    Those of the sizes given come first, of one image and of two by turns. Networks that need whole windows get to
+    choose: the caller passes over what they refuse.
     """
     generator = torch.Generator().manual_seed(0)
     if any(x.dim() != 4 or not x.is_floating_point() for x in _tensors(example)):
         yield example
         return
+    for k, size in enumerate(sizes):
+
+        def sized(x: torch.Tensor, more: int = k % 2, size: tuple[int, int] = size) -> torch.Tensor:
+            return torch.rand((x.shape[0] + more, x.shape[1], *size), generator=generator).to(x.device, x.dtype)
+
+        yield pytree.tree_map_only(torch.Tensor, sized, example)
     half = Fraction(1, 2)
     # images more, height divided by, width divided by
     for more, down, across in (

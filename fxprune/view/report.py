@@ -107,7 +107,7 @@ def make_report(
     told = [*groups.traced.notes, *plan.notes, *notes]
     if verified is not None and len(verified.checks) < 2:
         refused = ", ".join("x".join(map(str, size)) for size in verified.refused)
-        told.append(f"verified at one size only; the model does not run at {refused}")
+        told.append(f"verified at one size only: as traced, the network does not run at {refused}")
     return Report(
         model=model,
         params=(sum(p.numel() for p in groups.traced.module.parameters()), plan.cost.params(left)),

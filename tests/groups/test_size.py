@@ -109,3 +109,19 @@ def test_a_network_without_layers_has_no_groups() -> None:
         assert len(fxprune.analyze(network, torch.rand(1, 3, 4, 4))) == 0
         with pytest.raises(fxprune.FxpruneError, match="no layer that makes channels"):
             fxprune.compile("cut filters 50%", network, torch.rand(1, 3, 4, 4))
+
+
+def test_long_tables_of_indices_have_no_channels() -> None:
+    class Positions(nn.Module):
+        def __init__(self, length: int) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1)
+            self.bias = nn.Parameter(torch.rand(6, 1))
+            self.register_buffer("index", torch.zeros(length, dtype=torch.int64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(torch.relu(self.a(x)) * self.bias[self.index].mean())
+
+    short, long = (fxprune.analyze(Positions(n), torch.rand(1, 3, 4, 4)) for n in (4000, 4001))
+    assert short.labelled.size - long.labelled.size == 4000
+    assert [(g.name, g.kind, g.width) for g in short] == [(g.name, g.kind, g.width) for g in long]

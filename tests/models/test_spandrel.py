@@ -220,6 +220,7 @@ def spandrels(which: str) -> nn.Module:
     torch.manual_seed(0)
     settings: dict[str, Any] = {
         "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8},
+        "FFTformer": {"dim": 8, "num_blocks": [1, 1, 1], "num_refinement_blocks": 1},
     }
     if which == "ESRGAN":
         return esrgan()
@@ -273,3 +274,15 @@ def test_from_a_checkpoint_to_a_folder_that_needs_no_spandrel(which: str) -> Non
         for image, found in zip(images, torch.load("found.pt"), strict=True):
             want = wanted(image.clone())
             assert float((want - found).abs().max() / want.abs().max()) < 1e-5
+
+
+@needs_spandrel
+@pytest.mark.slow
+def test_what_it_requires_of_sizes_is_kept_to() -> None:
+    """It takes whole multiples of 32 alone: 48 x 48 would be refused, and so would a third of 64."""
+    torch.save(spandrels("FFTformer").state_dict(), "net.pth")
+    assert load_model("net.pth").example == (64, 64)
+    Path("half.prune").write_text("cut filters 50% by random(seed=1)\nemit python\n")
+    result = CliRunner().invoke(front, ["compile", "half.prune", "net.pth", "-o", "out"], prog_name="fxprune")
+    assert result.exit_code == 0, result.output
+    assert "at 1x3x32x32, 2x3x32x64" in Path("out/report.txt").read_text()
