@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from operator import attrgetter
 
 from torch import nn
 
@@ -25,17 +25,20 @@ def blocks_of(traced: Traced) -> dict[int, int]:
     """
     found: dict[int, int] = {}
     barred: set[int] = set()
+    grouped: list[nn.Module] = []
     for node in traced.graph.graph.nodes:
         if node.op == "get_attr":
-            barred.add(id(_fetched(traced.graph, str(node.target))))
+            barred.add(id(attrgetter(str(node.target))(traced.graph)))
         elif node.op == "call_module":
             layer = module_at(traced.graph, str(node.target))
             groups = _groups(layer)
+            grouped += [layer] if groups > 1 else []
             for tensor in layer.parameters():
                 if groups == 1 or found.setdefault(id(tensor), groups) != groups:
                     barred.add(id(tensor))
-            if groups > 1 and any(id(tensor) in barred for tensor in layer.parameters()):
-                barred.update(id(tensor) for tensor in layer.parameters())
+    for layer in grouped:  # its bias has as many rows as its weight
+        own = {id(tensor) for tensor in layer.parameters()}
+        barred |= own if own & barred else set()
     return {tensor: groups for tensor, groups in found.items() if tensor not in barred}
 
 
@@ -44,9 +47,3 @@ def _groups(layer: nn.Module) -> int:
         return 1
     made, seen = layer.out_channels // layer.groups, layer.in_channels // layer.groups
     return 1 if goes_whole(layer.groups, made, seen) else layer.groups
-
-
-def _fetched(root: Any, target: str) -> Any:
-    for part in target.split("."):
-        root = getattr(root, part)
-    return root

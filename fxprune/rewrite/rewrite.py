@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -313,14 +314,8 @@ class _Rewriter:
             if node.op == "call_module":
                 found[target] = self.layers[target]
             elif node.op == "get_attr":
-                found[target] = self.tensors[target] if target in self.tensors else _fetch(self.old, target)
+                found[target] = self.tensors[target] if target in self.tensors else attrgetter(target)(self.old)
         return found
-
-
-def _fetch(root: Any, target: str) -> Any:
-    for part in target.split("."):
-        root = getattr(root, part)
-    return root
 
 
 def _values(value: Any) -> list[Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -38,9 +39,7 @@ class Traced:
                     named.setdefault(name, tensor)
         for node in self.graph.graph.nodes:
             if node.op == "get_attr" and str(node.target) not in named:
-                value: Any = self.graph
-                for part in str(node.target).split("."):
-                    value = getattr(value, part)
+                value = attrgetter(str(node.target))(self.graph)
                 if isinstance(value, torch.Tensor):
                     named[str(node.target)] = value
         return named

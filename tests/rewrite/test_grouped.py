@@ -56,16 +56,20 @@ class Halves(nn.Module):
 class Odd(nn.Module):
     """A grouped convolution behind something that is not zero where channels are."""
 
-    def __init__(self, shared: bool = False) -> None:
+    def __init__(self, shared: str = "") -> None:
         super().__init__()
         torch.manual_seed(0)
         self.head, self.tail = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1)
-        self.mid = nn.Conv2d(8, 8, 1, groups=2, bias=False)
+        self.mid = nn.Conv2d(8, 8, 1, groups=2)
         self.shared = shared
 
     def forward(self, x: Any) -> Any:
-        y = self.head(x).relu() if self.shared else self.head(x).sigmoid()
-        return self.tail(self.mid(y) * (1 + self.mid.weight.square().mean() if self.shared else 1))
+        y = self.mid(self.head(x).relu() if self.shared else self.head(x).sigmoid())
+        if self.shared == "weight":
+            y = y * (1 + self.mid.weight.square().mean())
+        if self.shared == "bias":
+            y = y * self.mid.bias[:, None, None]
+        return self.tail(y)
 
 
 def found(net: nn.Module, shape: tuple[int, ...] = IMAGE) -> Groups:
@@ -179,15 +183,15 @@ def test_even_cuts_need_nothing_more() -> None:
     assert 1 not in compiled.kept["2.weight"]
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_groups_go_alike_where_they_must(shared: bool) -> None:
-    """Where removed channels are not zero, or something else reads the weight."""
+@pytest.mark.parametrize("shared", ["", "weight", "bias"])
+def test_groups_go_alike_where_they_must(shared: str) -> None:
+    """Where removed channels are not zero, or something else reads the weight or the bias."""
     net = Odd(shared)
     groups = found(net)
     head = next(group for group in groups if group.name == "head")
     if shared:
         assert head.kind != "protected"
     assert head.width == 4
-    compiled = fxprune.compile("cut filters 50% in head", net, torch.rand(IMAGE))
+    compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
     assert compiled.kept["mid.weight"][1] == tuple(k for k in compiled.kept["head.weight"][0] if k < 4)
     assert_exact(net, compiled.kept, compiled.module, IMAGE)
