@@ -105,3 +105,21 @@ def test_a_native_layer_is_the_stock_one() -> None:
     layer = native.module.get_submodule("1.norm")
     assert type(layer) is nn.LayerNorm
     assert layer.normalized_shape == (8,)
+
+
+class AllRounding(nn.Module):
+    """Scaled by the sum of what was centred: zero, were it not for rounding."""
+
+    def forward(self, x: Any) -> Any:
+        x = x - x.mean(1, keepdim=True)
+        return x * x.sum(1, keepdim=True)
+
+
+def test_rounding_is_told_from_a_wrong_cut() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), AllRounding(), nn.Conv2d(16, 3, 1, bias=False)).eval()
+    compiled = fxprune.compile("cut filters 50%", model, torch.rand(IMAGE))
+    assert distance(masked(model, compiled.kept), compiled.module, (torch.rand(IMAGE),)) > 0.01
+    assert compiled.report.verified is not None
+    assert compiled.report.verified.difference < 1e-8
+    assert_exact(model, compiled.kept, compiled.module, IMAGE)
