@@ -135,15 +135,17 @@ class Memo:
         return out, count
 
     def bare(self, func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
-        """A view, or an elementwise result, as torch gives it without data; None where a fake tensor is more than that.
+        """A view, an elementwise result or a product as torch gives it without data; None where it may give another.
 
         Fake tensors ask much else first, which takes far longer.
         """
-        if _kind(func) != "view" and not (_kind(func) == "pure" and torch.Tag.pointwise in func.tags):
+        if not _is_bare(func):
             return None
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
         if not tensors or any(fake_facts(t) is None or t.device != tensors[0].device for t in tensors):
             return None
+        if func is torch.ops.aten.convolution.default and not all(t.is_contiguous() for t in tensors):
+            return None  # the result lies as the backend likes it
         device = tensors[0].device
         try:
             with in_kernel_invocation_manager(self.mode):
@@ -173,6 +175,17 @@ class Memo:
 def _plain(func: Any, out: torch.Tensor, args: Any) -> bool:
     """Is a view one that reads its memory as the base does: not the real part of it, nor its conjugate?"""
     return _kind(func) != "view" or (out.dtype == args[0].dtype and out.is_conj() == args[0].is_conj())
+
+
+_DENSE = frozenset(["_unsafe_view", "addmm", "bmm", "convolution", "linalg_vector_norm", "mean", "mm", "var"])
+
+
+@cache
+def _is_bare(func: Any) -> bool:
+    """Is its result without data made from shapes, strides and types alone, by nothing but the op's own kernel?"""
+    if _kind(func) == "view":
+        return True
+    return _kind(func) == "pure" and (torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in _DENSE)
 
 
 @cache

@@ -78,6 +78,8 @@ class Route:
         few = 1 if prefer == "few heads" else 3
         if prefer != "most" and len(free) > 1 and landing.positions.shape[free[-2]] > few:
             return free[-1] if prefer == "head_dim" else free[-2]
+        if _distinct(landing.positions):  # each coordinate is tied along the others, none to another
+            return max(free, key=lambda k: (landing.positions.shape[k], -k))
         return max(free, key=lambda k: (_units(landing.positions, k), -k))
 
 
@@ -86,6 +88,15 @@ def _spread(landing: Landing, keep: int) -> Spread:
     row, position = _pairs(landing.positions, keep)
     apart = (position >= 0) & (position != lead[row])
     return Spread(landing.axes[keep], lead, lead[row[apart]], position[apart])
+
+
+def _distinct(positions: Positions) -> bool:
+    """Is every position of the source found once at most, and no constant?"""
+    if positions.size == 0 or positions.min() < 0:
+        return False
+    met = np.zeros(int(positions.max()) + 1, bool)
+    met[positions] = True
+    return int(met.sum()) == positions.size
 
 
 def _units(positions: Positions, keep: int) -> int:

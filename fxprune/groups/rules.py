@@ -38,7 +38,7 @@ MOVES = frozenset(
         *("_reshape_alias", "_reshape_copy", "_unsafe_view", "expand", "expand_copy", "squeeze", "unsqueeze", "view"),
         *("flip", "permute", "roll", "rot90", "t", "transpose"),
         *("select", "slice", "split", "split_with_sizes", "unbind"),
-        *("im2col", "pixel_shuffle", "pixel_unshuffle", "repeat", "unfold"),
+        *("pixel_shuffle", "pixel_unshuffle", "repeat", "unfold"),
         *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
         *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
         *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),

@@ -58,6 +58,17 @@ def fold(op: Op) -> list[Labels]:
     return [Labels((*axes[:-2], channels, None, None), x.weight)]
 
 
+@rule("im2col")
+def unfold(op: Op) -> list[Labels]:
+    """The inverse: each channel becomes its taps, which hold nothing else but padding."""
+    x, taps = op.lookup(op.args["self"]), prod(op.args["kernel_size"])
+    for axis in x.axes[-2:]:
+        op.fix(axis, f"`{op.place.op}` mixes along it")
+    channels = x.axes[-3]
+    made = None if channels is None else Axis(np.repeat(channels.ids, taps), channels.zero)
+    return [Labels((*x.axes[:-3], made, None), x.weight)]
+
+
 @rule("constant_pad_nd")
 def constant_pad(op: Op) -> list[Labels]:
     """Moves into a larger field of constants: position -1; zeros stay zero if the constant is."""

@@ -95,7 +95,10 @@ def _components(labelled: Labelled) -> tuple[Ids, NDArray[np.bool_]]:
 def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
     """Unit → why it must exist; a reason worth telling comes before one that is not."""
     protections = list(labelled.ties.protections)
+    partly: dict[int, bool] = {}  # array of ids → does it hold `FIXED`?
     for event in labelled.ties.events:
+        if not (_holds_fixed(event.a, partly) or _holds_fixed(event.b, partly)):
+            continue
         constant = (event.a == FIXED) ^ (event.b == FIXED)
         if constant.any():
             ids = np.maximum(event.a, event.b)[constant]
@@ -107,6 +110,13 @@ def _barred(labelled: Labelled, unit_of: Ids) -> dict[int, Protection]:
     which = np.repeat(np.arange(len(protections)), [len(protection.ids) for protection in protections])
     units, first = np.unique(unit_of[ids[ids != FIXED]], return_index=True)
     return {unit: protections[k] for unit, k in zip(units.tolist(), which[ids != FIXED][first].tolist(), strict=True)}
+
+
+def _holds_fixed(ids: Ids, known: dict[int, bool]) -> bool:
+    found = known.get(id(ids))
+    if found is None:
+        found = known[id(ids)] = not ids.all()
+    return found
 
 
 def _output(leaf: Any) -> list[Protection]:
