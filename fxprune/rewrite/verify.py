@@ -18,6 +18,7 @@ from fxprune.errors import InputError, VerifyError
 from fxprune.groups.dispatch import Value
 from fxprune.rewrite.rewrite import Rewritten
 from fxprune.trace import GUARD, Traced, module_path, op_name
+from fxprune.trace.sizes import images, resized
 
 __all__ = ["TOLERANCE", "Check", "Verified", "verify"]
 
@@ -163,26 +164,25 @@ def variations(example: tuple[Any, ...], sizes: Sequence[tuple[int, int]] = ()) 
     choose: the caller passes over what they refuse.
     """
     generator = torch.Generator().manual_seed(0)
-    if any(x.dim() != 4 or not x.is_floating_point() for x in _tensors(example)):
+    pictures = images(example)
+
+    def made(image: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.rand(shape, generator=generator).to(image.device, image.dtype)
+
+    if not pictures or any(not x.is_floating_point() for x in pictures):
         yield example
         return
+    high, wide = pictures[0].shape[-2:]
     for k, size in enumerate(sizes):
-
-        def sized(x: torch.Tensor, more: int = k % 2, size: tuple[int, int] = size) -> torch.Tensor:
-            return torch.rand((x.shape[0] + more, x.shape[1], *size), generator=generator).to(x.device, x.dtype)
-
-        yield pytree.tree_map_only(torch.Tensor, sized, example)
+        scale = Fraction(size[0], high), Fraction(size[1], wide)
+        yield resized(example, scale, made, batch=lambda count, more=k % 2: count + more)  # type: ignore[misc]
     half = Fraction(1, 2)
-    # images more, height divided by, width divided by
-    for more, down, across in (
-        (0, 2, 2), (1, 3, Fraction(3, 2)), (0, 3, Fraction(3, 2)), (0, 1, 1), (1, half, 1), (0, 1, half), (0, half, 1),
+    # images more, height and width times
+    for more, tall, broad in (
+        (0, half, half), (1, Fraction(1, 3), Fraction(2, 3)), (0, Fraction(1, 3), Fraction(2, 3)), (0, 1, 1),
+        (1, 2, 1), (0, 1, 2), (0, 2, 1),
     ):  # fmt: skip
-
-        def made(x: torch.Tensor, more: int = more, down: Fraction | int = down, across: Any = across) -> torch.Tensor:
-            size = (x.shape[0] + more, x.shape[1], max(1, int(x.shape[2] / down)), max(1, int(x.shape[3] / across)))
-            return torch.rand(size, generator=generator).to(x.device, x.dtype)
-
-        yield pytree.tree_map_only(torch.Tensor, made, example)
+        yield resized(example, (tall, broad), made, batch=lambda count, more=more: count + more)  # type: ignore[misc]
 
 
 def _in_double(rewritten: Rewritten, state: dict[str, torch.Tensor], given: tuple[Any, ...], want: Any) -> float:

@@ -42,6 +42,7 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     modes = {name: part.training for name, part in module.named_modules()}
     _nameable(modes)
     _shaped(module)
+    _free(module)
     copy = share(module).eval()
     by_position(copy)
     folded = fold(copy)
@@ -161,4 +162,22 @@ def _nameable(paths: Iterable[str]) -> None:
     if bad is not None:
         raise TraceError(
             f"a module is called {bad!r}", hint="rename it without double quotes, backslashes and line breaks"
+        )
+
+
+_TAKEN = frozenset(vars(fx.GraphModule)) - frozenset(dir(nn.Module))  # "graph", "code", …
+
+
+def _free(module: nn.Module) -> None:
+    """Refuse what the network itself holds under a name that a graph keeps for its own.
+
+    Raises:
+        TraceError: names it.
+    """
+    own = (*module._modules, *module._parameters, *module._buffers)
+    taken = next((name for name in own if name in _TAKEN), None)
+    if taken is not None:
+        raise TraceError(
+            f"the network holds something called {taken!r}, a name that torch.fx keeps for its own",
+            hint="put the network into another that holds it under another name, as in nn.Sequential(network)",
         )

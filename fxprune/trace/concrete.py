@@ -23,6 +23,7 @@ from fxprune.trace.guards import ASKED, HELD, ratio
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.padded import EVEN, PADS, asks_for_zero
 from fxprune.trace.recall import Recall
+from fxprune.trace.sizes import resized
 from fxprune.trace.tracer import Tracer
 from fxprune.trace.valued import Valued
 
@@ -147,6 +148,17 @@ class ConcreteTracer(Tracer):
         self.answers.append(Answer(where, value, free))
         return value
 
+    def count(self, proxy: Valued) -> int:
+        """How many there are of a tuple, a list or a tensor's first dimension: asked for only if that may change."""
+        here, there = self.values[proxy.node]
+        if isinstance(here, torch.Tensor):
+            size: Any = self.create_proxy("call_method", "size", (proxy, 0), {})
+            return int(size)
+        if not _tensors(here) if there is UNKNOWN else len(here) == len(there):
+            return len(here)
+        size = self.create_proxy("call_function", len, (proxy,), {})
+        return int(size)
+
     def kind(self, condition: fx.Node, value: bool, asked: str) -> dict[str, Any]:
         """What a guard is marked with, if there is a way to be rid of it."""
 
@@ -166,7 +178,7 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
     Raises:
         TraceError: names the line of the model at which the trace stopped, and why.
     """
-    tracer = ConcreteTracer(example, tuple(pytree.tree_map_only(torch.Tensor, _larger, x) for x in example))
+    tracer = ConcreteTracer(example, _larger(example))
     try:
         with patched(module), _proxies_as_attributes(), quietly():
             graph = tracer.trace(module)
@@ -176,12 +188,12 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
         raise retell(error) from None
 
 
-def _larger(tensor: torch.Tensor) -> torch.Tensor:
-    """Twice the images, of twice the height and three times the width."""
-    if tensor.dim() != 4:
-        return tensor
-    n, c, h, w = tensor.shape
-    return tensor.new_empty(1).expand(2 * n, c, 2 * h, 3 * w)
+def _larger(example: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Twice the pictures, of twice the height and three times the width."""
+    larger: tuple[Any, ...] = resized(
+        example, (2, 3), lambda image, shape: image.new_empty(1).expand(shape), batch=lambda count: 2 * count
+    )
+    return larger
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from fxprune.errors import TraceError
 from fxprune.trace.alike import alike
 from fxprune.trace.concrete import concrete
 from fxprune.trace.copying import share
-from fxprune.trace.faithful import Outputs, Scale, agreements, images
+from fxprune.trace.faithful import Outputs, agreements
 from fxprune.trace.guards import HELD, lift
 from fxprune.trace.padded import EVEN, unpad
+from fxprune.trace.sizes import Scale, images
 
 __all__ = ["elsewhere", "held_to"]
 
@@ -34,7 +35,7 @@ def _scales(graph: fx.GraphModule, outputs: Outputs) -> tuple[Scale, ...]:
     own = images(outputs.example)
     if not own or not any(EVEN in node.meta for node in graph.graph.nodes):
         return (Fraction(1, 2), Fraction(1, 2)), (2, 2)
-    high, wide = own[0].shape[2:]
+    high, wide = own[0].shape[-2:]
     sizes = ((high - 1, wide - 1), (high // 2 - 1, wide // 2 - 1), (2 * high - 1, 2 * wide - 1))
     return tuple((Fraction(h, high), Fraction(w, wide)) for h, w in sizes if min(h, w) > 0)
 

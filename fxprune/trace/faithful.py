@@ -10,9 +10,9 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-__all__ = ["LARGER", "Outputs", "agreements", "images"]
+from fxprune.trace.sizes import Scale, images, resized
 
-Scale = tuple[Fraction | int, Fraction | int]  # of height and of width
+__all__ = ["LARGER", "Outputs", "agreements"]
 
 SMALL = 16  # pixels, height and width of the smallest image to compare at: whole windows for most networks
 LARGER: tuple[Scale, ...] = ((1, 2), (2, 1), (2, 3))
@@ -40,7 +40,7 @@ class Outputs:
 
     def inputs(self, scale: Scale) -> tuple[Any, ...]:
         """The example's like of that size, random."""
-        scaled: tuple[Any, ...] = pytree.tree_map(lambda x: _scaled(x, *scale), self.example)
+        scaled: tuple[Any, ...] = resized(self.example, scale, _random)
         return scaled
 
 
@@ -109,20 +109,13 @@ def _close(x: torch.Tensor, y: torch.Tensor) -> bool:
     return torch.allclose(x, y, 1e-3, 1e-4 * scale, equal_nan=True)
 
 
-def images(inputs: Any) -> list[torch.Tensor]:
-    """The tensors in nested inputs that have height and width."""
-    return [x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor) and x.dim() == 4]
-
-
 def _smaller(example: tuple[Any, ...]) -> tuple[Scale, ...]:
-    high, wide = (min((x.shape[d] for x in images(example)), default=1) for d in (2, 3))
+    high, wide = (min((x.shape[d] for x in images(example)), default=1) for d in (-2, -1))
     parts = (Fraction(SMALL, high), Fraction(SMALL, wide)), (Fraction(1, 4),) * 2, (Fraction(1, 2),) * 2
     return (*(part for part in parts if SMALL <= part[0] * high < high and SMALL <= part[1] * wide < wide), (1, 1))
 
 
-def _scaled(value: Any, high: Fraction | int, wide: Fraction | int) -> Any:
-    if not isinstance(value, torch.Tensor) or value.dim() != 4 or not value.is_floating_point():
-        return value
-    size = (*value.shape[:2], max(1, int(value.shape[2] * high)), max(1, int(value.shape[3] * wide)))
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(size, generator=generator).to(value.device, value.dtype)
+def _random(image: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    if not image.is_floating_point():
+        return image
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(image.device, image.dtype)

@@ -17,7 +17,8 @@ from torch import fx, nn
 
 from fxprune.trace.alike import alike
 from fxprune.trace.copying import share
-from fxprune.trace.faithful import Outputs, Scale, agreements
+from fxprune.trace.faithful import Outputs, agreements
+from fxprune.trace.sizes import Scale
 
 __all__ = ["ASKED", "HELD", "lift", "ratio"]
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 from torch import fx, nn
+from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 __all__ = ["MATH", "patched", "plain_type"]
@@ -39,6 +40,15 @@ _FACTORIES = (
     torch.triu_indices,
     torch.zeros,
 )
+# given a traced value for a size, these would ask it for the number before they see that it is traced
+_SIZED = (
+    *(torch.as_strided, torch.broadcast_to, torch.narrow, torch.reshape, torch.roll, torch.select, torch.topk),
+    *(F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.conv1d, F.conv2d, F.conv3d),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+    *(torch.fft.fft, torch.fft.fft2, torch.fft.fftn, torch.fft.ifft, torch.fft.ifft2, torch.fft.ifftn),
+    *(torch.fft.irfft, torch.fft.irfft2, torch.fft.irfftn, torch.fft.rfft, torch.fft.rfft2, torch.fft.rfftn),
+)
+_HOMES = (torch, F, torch.fft, math)  # where the model finds all of these
 _MATH = (math.ceil, math.floor, math.log, math.log2, math.pow, math.prod, math.sqrt, math.trunc)
 MATH = {function.__name__: function for function in _MATH}  # as they are, while `math` itself is patched
 _METHODS = (
@@ -178,14 +188,14 @@ def patched(root: nn.Module) -> Iterator[None]:
         undo.append(lambda: namespace.pop(name) if was is missing else namespace.__setitem__(name, was))
 
     original = torch.utils.checkpoint.checkpoint
-    lifted = {function: _lifted(function) for function in (*_FACTORIES, *_MATH)}
+    lifted = {id(function): _lifted(function) for function in (*_FACTORIES, *_SIZED, *_MATH)}
     try:
         for namespace in _namespaces(root):
             for name, value in list(namespace.items()):
                 if value is original:
                     put(namespace, name, _checkpoint)
-                elif any(value is function for function in lifted):
-                    put(namespace, name, lifted[value])
+                elif id(value) in lifted:
+                    put(namespace, name, lifted[id(value)])
             for name, stand in _STANDS.items():
                 if name not in namespace:
                     put(namespace, name, stand)
@@ -203,8 +213,10 @@ def patched(root: nn.Module) -> Iterator[None]:
             undo.append(partial(setattr, torch.Tensor, name, method) if own else partial(delattr, torch.Tensor, name))
         _teach_einops(put)
         put(vars(torch), "is_tensor", lambda value: isinstance(getattr(value, "value", value), torch.Tensor))
-        for function, wrapper in lifted.items():
-            put(vars(math if function in _MATH else torch), function.__name__, wrapper)
+        for home in _HOMES:
+            for name, value in list(vars(home).items()):
+                if id(value) in lifted:
+                    put(vars(home), name, lifted[id(value)])
         put(vars(torch.utils.checkpoint), "checkpoint", _checkpoint)
         put(vars(nn.functional), "has_torch_function", lambda tensors: False)  # looks into multi-head attention
         yield

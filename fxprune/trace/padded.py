@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxprune.trace.faithful import Outputs, Scale, agreements, images
+from fxprune.trace.faithful import Outputs, agreements
+from fxprune.trace.sizes import Scale, images
 
 __all__ = ["EVEN", "PADS", "asks_for_zero", "unpad"]
 
@@ -64,7 +65,7 @@ def unpad(graph: fx.GraphModule, outputs: Outputs) -> tuple[str, ...]:
 
 def _scale(outputs: Outputs, high: int, wide: int) -> Scale:
     own = images(outputs.example)[0]
-    return Fraction(high, own.shape[2]), Fraction(wide, own.shape[3])
+    return Fraction(high, own.shape[-2]), Fraction(wide, own.shape[-1])
 
 
 def _refused(graph: fx.GraphModule, outputs: Outputs, side: int) -> str | None:

@@ -46,12 +46,12 @@ class Valued(fx.Proxy):
         return float(self._ask(float))
 
     def __len__(self) -> int:
-        return len(self.value)
+        return self.tracer.count(self)
 
     def __iter__(self) -> Iterator[Any]:
         if isinstance(self.value, dict):
             return iter(list(self.value))
-        return iter([self[k] for k in range(len(self.value))])
+        return iter([self[k] for k in range(len(self))])
 
     def __contains__(self, item: Any) -> bool:
         return item in self.value if isinstance(self.value, dict) else any(bool(item == own) for own in self)

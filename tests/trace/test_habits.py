@@ -288,6 +288,34 @@ class Loops(Base):
         return torch.cat(rows, 2)
 
 
+class GivesSizesToFunctions(Base):
+    """Functions of torch that take a number for a size, in place of methods; a kernel for each picture."""
+
+    def build(self) -> None:
+        self.kernels = nn.Linear(8, 8 * 9)
+
+    def between(self, x: Any) -> Any:
+        n, c, h, w = x.shape
+        kernels = torch.reshape(self.kernels(x.mean((2, 3))), (n * c, 1, 3, 3))
+        y = torch.reshape(F.conv2d(torch.reshape(x, (1, n * c, h, w)), kernels, padding=1, groups=n * c), (n, -1, h, w))
+        y = (
+            torch.roll(y, (h // 2, w // 2), (2, 3))
+            + torch.narrow(y, 2, h // 2, 1)
+            + torch.select(y, 3, w // 2)[..., None]
+        )
+        y = torch.fft.irfft2(torch.fft.rfft2(y), s=(h, w)) * torch.topk(y.flatten(2), h, 2)[0].mean(2)[..., None, None]
+        return (
+            y + F.interpolate(F.avg_pool2d(x, h // 4), (h, w)) + torch.broadcast_to(x.mean((2, 3), True), (n, c, h, w))
+        )
+
+
+class OnePictureAfterTheOther(Base):
+    """Splits the batch; each picture is filtered by patches of its own."""
+
+    def between(self, x: Any) -> Any:
+        return torch.cat([F.conv2d(y, y[:, :, :1, :1].transpose(0, 1), groups=8) for y in torch.split(x, 1, 0)], 0)
+
+
 class TypeAs(Base):
     def build(self) -> None:
         self.mean = torch.rand(1, 8, 1, 1)
@@ -336,6 +364,7 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "item assignment": (Assigns, False),
     "a gradient of its own": (OwnGradient, False),
     "range(h // 8)": (Loops, True),
+    "sizes given to functions": (GivesSizesToFunctions, False),
     "type_as on an attribute": (TypeAs, False),
     "einops": (Rearranges, False),
 }
@@ -365,3 +394,15 @@ def test_habit(habit: str, training: bool) -> None:
     if fixed:
         with pytest.raises(AssertionError, match="traced this network for"):
             compiled.module(torch.rand(OTHERS[1]))
+
+
+def test_one_picture_after_the_other() -> None:
+    """What is done for each picture is traced for so many of them, of any size, and says so."""
+    torch.manual_seed(0)
+    net = OnePictureAfterTheOther()
+    fill(net, Random(0))
+    compiled = fxprune.compile("cut filters 50% by random(seed=2)", net, torch.rand(IMAGE))
+    assert 0 in compiled.kept["first.weight"]
+    assert_exact(net, compiled.kept, compiled.module, IMAGE, (1, 3, 24, 8))
+    with pytest.raises(AssertionError, match="traced this network for 1 at"):
+        compiled.module(torch.rand(2, 3, 16, 16))

@@ -127,6 +127,36 @@ def test_saves_and_loads(name: str, tmp_path: Path) -> None:
         assert a == b if isinstance(a, int) else torch.allclose(a, b, atol=1e-6)
 
 
+class OfVideos(nn.Module):
+    """Frames side by side; pads where it must. A code for each video tells how much of it to take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.read, self.last = nn.Conv2d(9, 8, 3, padding=1), nn.Linear(5, 8), nn.Conv2d(8, 3, 1)
+
+    def forward(self, video: Any, code: Any, level: Any) -> Any:
+        n, t, c, h, w = video.shape
+        x = self.first(video.reshape(n, t * c, h, w))
+        if h % 4:
+            x = torch.nn.functional.pad(x, (0, 0, 0, 4 - h % 4))
+        return self.last(x * torch.sigmoid(self.read(code))[:, :, None, None] + level)[..., :h, :]
+
+
+def test_videos_and_codes() -> None:
+    """A video's height and width are as free as a picture's, whatever else goes in."""
+    torch.manual_seed(0)
+    net = OfVideos()
+    example = torch.rand(1, 3, 3, 16, 16), torch.rand(1, 5), torch.rand(1, 1, 1, 1)
+    compiled = fxprune.compile("cut filters 50%", net, example)
+    assert len(compiled.kept["first.weight"][0]) == 4
+    for n, h, w in ((1, 8, 12), (2, 4, 6), (1, 10, 8)):
+        same, apart = exact(
+            net, compiled.kept, compiled.module, (torch.rand(n, 3, 3, h, w), torch.rand(n, 5), torch.rand(n, 1, 1, 1))
+        )
+        assert same, apart
+    assert not any("verified at one size" in note for note in compiled.report.notes)
+
+
 def test_a_name_too_few() -> None:
     with pytest.raises(InputError, match=r"no mask, which Positional\.forward needs"):
         fxprune.analyze(Positional(), {"image": image(8, 8)})

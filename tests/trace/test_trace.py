@@ -340,3 +340,27 @@ class TestNames:
         compiled = fxprune.compile("cut filters 50%", net, torch.rand(IMAGE))
         assert len(compiled.kept["part.inner.weight"][0]) == 4
         assert_exact(net, compiled.kept, compiled.module, IMAGE, (2, 3, 10, 6))
+
+    @pytest.mark.parametrize("name", ["graph", "code"])
+    def test_a_name_that_graphs_keep_for_their_own(self, name: str) -> None:
+        net = Called(name)
+        with pytest.raises(TraceError, match=f"something called '{name}', a name that torch.fx keeps") as error:
+            fxprune.analyze(net, torch.rand(IMAGE))
+        assert "nn.Sequential(network)" in str(error.value)
+        wrapped = nn.Sequential(net)
+        compiled = fxprune.compile("cut filters 50%", wrapped, torch.rand(IMAGE))
+        assert f"0.{name}.weight" in compiled.kept
+        assert_exact(wrapped, compiled.kept, compiled.module, IMAGE)
+
+
+class Called(nn.Module):
+    """A layer under any name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        setattr(self, name, nn.Conv2d(3, 8, 1))
+        self.last = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(getattr(self, self.name)(x))
