@@ -17,6 +17,7 @@ from fxprune.groups.labels import FIXED, Axis, Count, Labels, Place, Ties, Value
 from fxprune.groups.movement import Prefer
 from fxprune.groups.op import Op
 from fxprune.groups.repeats import Repeats
+from fxprune.groups.roots import Roots
 from fxprune.groups.twins import read_nodes
 from fxprune.internals import FakeTensorMode, Memo, Mode, bind, fake_like, fake_mode, quietly, real_arithmetic, shell
 from fxprune.trace import Traced, module_at, module_path, op_name, source_line
@@ -89,7 +90,7 @@ class _Rules(_Book):  # type: ignore[no-untyped-call]
             for tensor, labels in zip(flat, found, strict=True):
                 self.write(tensor, labels, bool(func._schema.is_mutable))
             if not known.__module__.startswith(__package__):
-                self.repeats.unlike.add(self.repeats.now)  # of a user's rule nobody knows what it depends on
+                self.repeats.unlike[self.repeats.now] = True  # of a user's rule nobody knows what it depends on
         return out
 
     def fresh(self, shape: tuple[int, ...], zero: bool) -> Labels:
@@ -152,11 +153,11 @@ class _Runner:
         self.shells: dict[str, Any] = {}
         self.nodes = list(graph.graph.nodes)
         self.at = {node: k for k, node in enumerate(self.nodes)}
-        self.places = [Place(node.name, op_name(node, graph), module_path(node)) for node in self.nodes]
-        known = read_nodes(self.nodes, self._held, lambda tensor: fakes.get(id(tensor), tensor))
-        self.repeats = mode.repeats = Repeats(known, self.places, fake, mode)
-        for tensor in fakes.values():
-            self.repeats.enter(tensor)
+        self.places: dict[int, Place] = {}
+        roots = Roots(fakes.values())
+        looks = read_nodes(self.nodes, self._held, roots, {real: k for k, real in enumerate(fakes)})
+        names = [node.name for node in self.nodes]
+        self.repeats = mode.repeats = Repeats(looks, names, self.place, roots, fake, mode)
 
     def run(self, inputs: Sequence[Any]) -> None:
         """All nodes, in order; placeholders take the inputs, and their defaults where there is none."""
@@ -165,7 +166,7 @@ class _Runner:
         while k < len(self.nodes):
             told = self.repeats.tell()
             if not told:
-                self.mode.place = self.places[k]
+                self.mode.place = self.place(k)
                 try:
                     out = self.value(self.nodes[k], given)
                 except Exception as error:
@@ -173,6 +174,13 @@ class _Runner:
                     raise
                 self.repeats.end(out, self.labelled(out), self.nodes[k].target in _SILENT)
             k += told or 1
+
+    def place(self, k: int) -> Place:
+        """Where a node is."""
+        if k not in self.places:
+            node = self.nodes[k]
+            self.places[k] = Place(node.name, op_name(node, self.module), module_path(node))
+        return self.places[k]
 
     def value(self, node: fx.Node, given: Iterator[Any]) -> Any:
         """What one node gives, the rules told whether it has parameters of its own."""

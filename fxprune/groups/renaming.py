@@ -2,47 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from fxprune.groups.labels import FIXED, Axis, Ids, Labels, Value
+from fxprune.groups.roots import NONE, Roots, axes_of, flags_of
 
-__all__ = ["Ghost", "Memory", "Renaming"]
+__all__ = ["Ghost", "Memory", "NowhereError", "Renaming", "Stretch"]
+
+
+class NowhereError(Exception):
+    """Something in a stretch is neither made there nor entered it."""
 
 
 class Memory:
     """What tensors that share memory have in common."""
 
-    __slots__ = ("base", "birth", "dirty", "dtype", "size")
+    __slots__ = ("base", "birth", "dirty", "dtype", "root", "size", "written")
 
     def __init__(
-        self, birth: int, dtype: torch.dtype, size: int, dirty: bool, base: torch.Tensor | None = None
+        self,
+        birth: int,
+        dtype: torch.dtype,
+        size: int,
+        dirty: bool,
+        base: torch.Tensor | None = None,
+        root: int = NONE,
     ) -> None:
         self.birth = birth  # the node that made it; -1: there from the start
         self.dtype = dtype
         self.size = size  # elements
         self.dirty = dirty  # overwritten with something that may not be zero
         self.base = base  # a fake tensor with this memory, once one is needed
+        self.root = root  # which of the memories that are there from the start
+        self.written = False  # to, after it was made
+
+    def again(self, shift: int) -> Memory:
+        """The same, made so many nodes later."""
+        made = Memory(self.birth + shift, self.dtype, self.size, self.dirty)
+        made.written = self.written
+        return made
 
 
 class Ghost:
     """A tensor that flows out of a node, which need not have been made."""
 
-    __slots__ = ("facts", "known", "memory", "tensor")
+    __slots__ = ("facts", "known", "memory", "root", "tensor")
 
-    def __init__(self, facts: Any, memory: Memory, known: Labels | None, tensor: torch.Tensor | None) -> None:
+    def __init__(
+        self, facts: Any, memory: Memory, known: Labels | None, tensor: torch.Tensor | None, root: int = NONE
+    ) -> None:
         self.facts = facts  # shape, strides, offset, type, device; None: more than that is known of it
         self.memory = memory
         self.known = known  # labels, as long as it is not made
         self.tensor = tensor
+        self.root = root  # which of the tensors that are there from the start
 
     @property
     def labels(self) -> Labels | None:
         """As rules wrote them last."""
         return self.known if self.tensor is None else getattr(self.tensor, "_fxprune", None)
+
+
+class Stretch:
+    """What was told of an earlier stretch: its tensors, made when somebody asks for them."""
+
+    __slots__ = ("ghosts", "memories", "shift")
+
+    def __init__(self, shift: int, ghosts: dict[int, Ghost], memories: dict[int, Memory]) -> None:
+        self.shift = shift
+        self.ghosts = ghosts  # earlier ghost → later
+        self.memories = memories
+
+    def ghost(self, old: Any, labels: Iterator[Labels]) -> Any:
+        """The later one of a tensor whose memory was made in the stretch and never written to; its labels come next."""
+        if not isinstance(old, Ghost):
+            return old
+        held, found = next(labels), self.ghosts.get(id(old))
+        if found is None:
+            memory = self.memories.get(id(old.memory))
+            if memory is None:
+                memory = self.memories[id(old.memory)] = old.memory.again(self.shift)
+            found = Ghost(old.facts, memory, None if old.labels is None else held, None)
+            self.ghosts[id(old)] = found
+        return found
 
 
 class _Table:
@@ -52,19 +98,16 @@ class _Table:
         self.to = np.zeros(size, np.int64)
         self.used: list[Ids | slice] = []
 
-    def agree(self, ids: Ids | slice, others: Ids) -> bool:
+    def enter(self, ids: Ids | slice, others: Ids) -> None:
+        """Ids that have none yet, each of them once."""
+        self.used.append(ids)
+        self.to[ids] = others
+
+    def agree(self, ids: Ids, others: Ids) -> bool:
         """Enter `others` for those that have none yet; is there now the right one for all?"""
         now = self.to[ids]
-        if not now.any():
-            self.used.append(ids)
-            self.to[ids] = others
-            if isinstance(ids, slice):
-                return True  # each id comes once
-            now = self.to[ids]
-        elif not now.all():
-            self.used.append(ids)
-            known = now != 0
-            self.to[ids] = np.where(known, now, others)
+        if not now.all():
+            self.enter(ids, np.where(now, now, others))
             now = self.to[ids]
         return self.to[FIXED] == FIXED and bool((now == others).all())
 
@@ -75,19 +118,32 @@ class _Table:
 
 
 class Renaming:
-    """Ids, arrays of them, labels, tensors and memories of an earlier stretch → those of a later one, one to one."""
+    """Ids, arrays of them, labels, tensors and memories of an earlier stretch → those of a later one, one to one.
 
-    def __init__(self, size: int, lines: dict[int, slice]) -> None:
+    Args:
+        size: of ids.
+        roots: the tensors that are there from the start.
+        given: the ghost of each of these, and each of their memories.
+    """
+
+    def __init__(self, size: int, roots: Roots, given: Callable[[int], Ghost], stored: list[Memory]) -> None:
         self.size = size
+        self.roots = roots
+        self.given = given
+        self.stored = stored
         self.there = _Table(size)
         self.back = _Table(size)
-        self.lines = lines  # arrays of ids, one after the other → from where to where
+        self.root_there = np.full(len(roots.tensors), NONE)
+        self.root_back = np.full(len(roots.tensors), NONE)
+        self.stored_there = np.full(len(stored), NONE)
         self.clear(0)
 
     def clear(self, shift: int, start: int = 0) -> None:
         """Forget everything. The later stretch begins `shift` nodes after the earlier one, which begins at `start`."""
         self.there.clear()
         self.back.clear()
+        for known in (self.root_there, self.root_back, self.stored_there):
+            known.fill(NONE)
         self.start, self.shift = start, shift
         self.arrays: dict[int, tuple[Ids, Ids]] = {}
         self.arrays_back: dict[int, Ids] = {}
@@ -95,6 +151,27 @@ class Renaming:
         self.ghosts: dict[int, Ghost] = {}
         self.ghosts_back: dict[int, Ghost] = {}
         self.memories: dict[int, Memory] = {}
+        self.renamed: tuple[list[Ids], list[Ids]] = ([], [])
+
+    # -- meeting
+
+    def meet_roots(self, old: Ids, new: Ids) -> int:
+        """Tensors that are there from the start meet, before anything else does: how many, from the first on, agree."""
+        roots = self.roots
+        self.root_there[old[::-1]] = new[::-1]  # of several that meet one, the first counts
+        self.root_back[new[::-1]] = old[::-1]
+        from_, to = roots.memory[old], roots.memory[new]
+        self.stored_there[from_[::-1]] = to[::-1]
+        agree = (roots.kind[old] == roots.kind[new]) & (roots.kind[old] != NONE)
+        agree &= (self.root_there[old] == new) & (self.root_back[new] == old) & (self.stored_there[from_] == to)
+        agree &= ~roots.written[from_] & ~roots.written[to]
+        if not agree.all():
+            return int(agree.argmin())
+        once = np.unique(old)
+        ours, theirs = roots.ids(once), roots.ids(self.root_there[once])
+        self.there.enter(ours, theirs)
+        self.back.enter(theirs, ours)
+        return len(old)
 
     def meet(self, old: Ghost, new: Ghost) -> bool:
         """Can the later tensor stand for the earlier one, beside all that have met?"""
@@ -103,7 +180,7 @@ class Renaming:
             return known is new
         if id(new) in self.ghosts_back or old.facts != new.facts or (old.facts is None and old is not new):
             return False
-        if old.memory.dirty != new.memory.dirty:
+        if old.memory.dirty != new.memory.dirty or not self._meet_root(old.root, new.root):
             return False
         if self.memories.setdefault(id(old.memory), new.memory) is not new.memory:
             return False
@@ -112,11 +189,23 @@ class Renaming:
         a, b = old.labels, new.labels
         return (a is None and b is None) or (a is not None and b is not None and self._meet_labels(a, b))
 
-    def _meet_labels(self, old: Labels, new: Labels) -> bool:
-        if any(getattr(old, name) != getattr(new, name) for name in _PLAIN) or len(old.axes) != len(new.axes):
+    def _meet_root(self, old: int, new: int) -> bool:
+        if old == NONE or new == NONE:
+            return old == new
+        if self.root_there[old] != NONE or self.root_back[new] != NONE:
+            return bool(self.root_there[old] == new and self.root_back[new] == old)
+        a, b = self.roots.memory[[old, new]].tolist()
+        if self.stored_there[a] not in (NONE, b) or self.roots.kind[old] != self.roots.kind[new]:
             return False
-        pairs = list(zip(_axes(old), _axes(new), strict=True))
-        if not all(self._meet_axes(a, b) for a, b in pairs):
+        self.root_there[old], self.root_back[new], self.stored_there[a] = new, old, b
+        ours, theirs = self.roots.ids(np.array([old])), self.roots.ids(np.array([new]))
+        return self.there.agree(ours, theirs) and self.back.agree(theirs, ours)
+
+    def _meet_labels(self, old: Labels, new: Labels) -> bool:
+        ours, theirs = axes_of(old), axes_of(new)
+        if len(ours) != len(theirs) or flags_of(old) != flags_of(new):
+            return False
+        if not all(self._meet_axes(a, b) for a, b in zip(ours, theirs, strict=True)):
             return False
         self.known[id(old)] = new
         return True
@@ -127,29 +216,59 @@ class Renaming:
         return old.zero == new.zero and old.alike == new.alike and self._meet_ids(old.ids, new.ids)
 
     def _meet_ids(self, old: Ids, new: Ids) -> bool:
-        known = self.arrays.get(id(old))
+        known = self._array(old)
         if known is not None:
-            return known[1] is new
-        if id(new) in self.arrays_back or old.shape != new.shape:
+            return known is new
+        if self._came_from(new) is not None or old.shape != new.shape:
             return False
         self.arrays[id(old)] = old, new
         self.arrays_back[id(new)] = old
-        ours, theirs = self.lines.get(id(old), old), self.lines.get(id(new), new)
-        return self.there.agree(ours, new) and self.back.agree(theirs, old)
+        return self.there.agree(old, new) and self.back.agree(new, old)
+
+    def _array(self, old: Ids) -> Ids | None:
+        """What an array was met by: by itself, or with the tensor it belongs to."""
+        found = self.arrays.get(id(old))
+        if found is not None:
+            return found[1]
+        root, at = self.roots.place_of.get(id(old), (NONE, 0))
+        return self.roots.arrays[to][at] if root != NONE and (to := self.root_there[root]) != NONE else None
+
+    def _came_from(self, new: Ids) -> Ids | None:
+        found = self.arrays_back.get(id(new))
+        if found is not None:
+            return found
+        root, at = self.roots.place_of.get(id(new), (NONE, 0))
+        return self.roots.arrays[to][at] if root != NONE and (to := self.root_back[root]) != NONE else None
+
+    @property
+    def stretch(self) -> Stretch:
+        """For the tensors that are not made yet."""
+        return Stretch(self.shift, self.ghosts, self.memories)
+
+    # -- renaming; what is neither made in the stretch nor was met raises `NowhereError`, or makes it unsettled
 
     def fresh(self, start: int, stop: int, to: int) -> None:
         """Ids made on the way."""
         if stop > start:
-            self.there.agree(slice(start, stop), np.arange(to, to + stop - start))
+            self.there.enter(slice(start, stop), np.arange(to, to + stop - start))
+
+    def settled(self) -> bool:
+        """Has every id that was renamed a new one?"""
+        old, new = (np.concatenate([np.empty(0, np.int64), *ids]) for ids in self.renamed)
+        return bool(((old == FIXED) == (new == FIXED)).all())
 
     def ids(self, old: Ids) -> Ids:
         """The later ids for the earlier."""
         known = self.arrays.get(id(old))
-        if known is None:
+        if known is not None:
+            return known[1]
+        new = self._array(old)
+        if new is None:
             new = self.there.to[old]
-            assert np.count_nonzero(new) == np.count_nonzero(old), "an id from nowhere"
-            known = self.arrays[id(old)] = old, new
-        return known[1]
+            self.renamed[0].append(old.ravel())
+            self.renamed[1].append(new.ravel())
+        self.arrays[id(old)] = old, new
+        return new
 
     def axis(self, old: Axis | None) -> Axis | None:
         """The same of an axis."""
@@ -159,9 +278,12 @@ class Renaming:
         """The same of labels."""
         found = self.known.get(id(old))
         if found is None:
-            found = self.known[id(old)] = Labels(
-                tuple(map(self.axis, old.axes)), old.weight, old.blocks, self.axis(old.narrow)
-            )
+            root = self.roots.number_of.get(id(old), NONE)
+            to = NONE if root == NONE else self.root_there[root]
+            held = None if to == NONE else self.roots.labels[to]
+            axes, narrow = old.axes, old.narrow
+            found = held or Labels(tuple(map(self.axis, axes)), old.weight, old.blocks, self.axis(narrow))
+            self.known[id(old)] = found
         return found
 
     def value(self, old: Any) -> Any:
@@ -174,22 +296,26 @@ class Renaming:
             return old
         found = self.ghosts.get(id(old))
         if found is None:
-            labels = old.labels
-            known = None if labels is None else self.labels(labels)
-            found = self.ghosts[id(old)] = Ghost(old.facts, self.memory(old.memory), known, None)
+            found = self.ghosts[id(old)] = self._ghost(old)
         return found
+
+    def _ghost(self, old: Ghost) -> Ghost:
+        if old.root != NONE:
+            if self.root_there[old.root] == NONE:
+                raise NowhereError
+            return self.given(int(self.root_there[old.root]))
+        labels = old.labels
+        return Ghost(old.facts, self.memory(old.memory), None if labels is None else self.labels(labels), None)
 
     def memory(self, old: Memory) -> Memory:
         """The same of memory."""
         found = self.memories.get(id(old))
         if found is None:
-            assert old.birth >= self.start, "memory from nowhere"
-            found = self.memories[id(old)] = Memory(old.birth + self.shift, old.dtype, old.size, old.dirty)
+            if old.birth >= self.start:
+                found = old.again(self.shift)
+            elif old.root != NONE and self.stored_there[old.root] != NONE:
+                found = self.stored[self.stored_there[old.root]]
+            else:
+                raise NowhereError
+            self.memories[id(old)] = found
         return found
-
-
-_PLAIN = tuple(f.name for f in fields(Labels) if "Axis" not in str(f.type))
-
-
-def _axes(labels: Labels) -> tuple[Axis | None, ...]:
-    return *labels.axes, labels.narrow

@@ -10,17 +10,19 @@ Stretches that write into tensors from outside, or whose tensors are still writt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import add, sub
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
-from fxprune.groups.labels import Count, Event, Ids, Labels, Place, Protection, Ties, Value
-from fxprune.groups.renaming import Ghost, Memory, Renaming
-from fxprune.groups.twins import Node, Twins
-from fxprune.internals import FakeTensorMode, fake_facts, fake_memory, fake_view, real_arithmetic
+from fxprune.groups.labels import Count, Event, Ids, Place, Protection, Ties, Value
+from fxprune.groups.renaming import Ghost, Memory, NowhereError, Renaming, Stretch
+from fxprune.groups.roots import NONE, Roots, axes_of
+from fxprune.groups.twins import Looks, Twins
+from fxprune.internals import FakeTensor, FakeTensorMode, fake_facts, fake_memory, fake_view, real_arithmetic
 
 __all__ = ["Repeats"]
 
@@ -29,6 +31,7 @@ ROOM = 8  # times as many ids as there are, for those to come
 MANY = 4096  # ids that nobody counts
 
 _PLAIN = (int, float, complex, bool, str, type(None), torch.Size, torch.dtype, torch.device, torch.layout, slice)
+_LEAVES = frozenset([*_PLAIN, Ghost, Value, FakeTensor])
 
 
 class Book(Protocol):
@@ -41,28 +44,53 @@ class Book(Protocol):
 
 
 class Repeats:
-    """Watches a graph being run, and tells again what need not be run."""
+    """Watches a graph being run, and tells again what need not be run.
 
-    def __init__(self, nodes: Sequence[Node], places: Sequence[Place], fake: FakeTensorMode, book: Book) -> None:
-        self.nodes = nodes
-        self.places = places
+    Args:
+        looks: of the graph's nodes, in order.
+        names: theirs.
+        place: each one's.
+        roots: the tensors that are there from the start.
+        fake: the mode under which the graph is run.
+        book: what is written meanwhile.
+    """
+
+    def __init__(
+        self,
+        looks: Looks,
+        names: Sequence[str],
+        place: Callable[[int], Place],
+        roots: Roots,
+        fake: FakeTensorMode,
+        book: Book,
+    ) -> None:
+        self.looks = looks
+        self.names = names
+        self.place = place
+        self.index = {name: k for k, name in enumerate(names)}
+        self.roots = roots
         self.fake = fake
         self.book = book
-        self.twins = Twins([node.kind for node in nodes])
+        self.twins = Twins(looks.kinds)
+        self.ranks = self.twins.of_length(SHORTEST)
         self.renaming: Renaming | None = None
         self.made: list[Any] = []  # node → what it gave, of tensors or ghosts
         self.values: list[Any] = []  # node → what it gave, of labelled values
-        self.marks: list[tuple[int, ...]] = []  # node → how far the book and the ids were before it
+        self.marks = np.zeros((len(names) + 1, 6), np.int64)  # node → how far the book and the ids were before it
         self.ghosts: dict[int, Ghost] = {}  # tensor → its ghost
         self.memories: dict[int, Memory] = {}  # storage → memory
-        self.unlike: set[int] = set()  # nodes that must be run, whatever they look like
-        self.first = np.arange(len(nodes))  # node → first and last of all nodes that a memory written to
-        self.last = np.arange(len(nodes))  # lives through, if it lives through this one
-        self.lines: dict[int, slice] = {}  # ids of tensors that are there from the start, which follow each other
+        self.stored = [self._remember(roots.tensors[k], -1, m) for m, k in enumerate(roots.one_of_each)]
+        self.unlike = np.zeros(len(names), bool)  # nodes that must be run, whatever they look like
+        self.first = np.arange(len(names))  # node → first and last of all nodes that a memory written to
+        self.last = np.arange(len(names))  # lives through, if it lives through this one
         self.keys: list[tuple[int, Any]] = []  # node → what it begins, and a sketch of its inputs
         self.starts: dict[tuple[int, Any], list[int]] = {}  # the same → the nodes
-        self.sketches: dict[int, Any] = {}  # of labels
+        self.sketched: list[int] = []  # node → a number for what is quickly told of what it gave
+        self.sketches: dict[Any, int] = {}  # that → its number
         self.told: set[int] = set()  # nodes that gave ghosts
+        self.later: dict[int, Stretch] = {}  # and those of them that wait for being asked
+        self.born = np.arange(len(names))  # node → the node that made the oldest memory of what it gave
+        self.touched = np.zeros(len(names), bool)  # nodes that gave memory that was written to
         self.off = False  # something went on that is not understood
 
     # -- watching
@@ -72,38 +100,29 @@ class Repeats:
         """The node that is run."""
         return len(self.made)
 
-    def _mark(self) -> tuple[int, ...]:
-        return (*map(len, _books(self.book.ties)), self.book.next)
-
-    def enter(self, tensor: torch.Tensor) -> None:
-        """A tensor that is there from the start."""
-        self._remember(tensor, -1)
-        labels: Labels | None = getattr(tensor, "_fxprune", None)
-        for axis in (*labels.axes, labels.narrow) if labels else ():
-            if axis is not None:
-                start = int(axis.ids[0])
-                self.lines[id(axis.ids)] = slice(start, start + len(axis.ids))
-
     def end(self, out: Any, value: Any, silent: bool) -> None:
         """The node gave this. `silent`: it is known to do nothing else."""
         if out is None and not silent:
-            self.unlike.add(self.now)
+            self.unlike[self.now] = True
         for leaf in (out,) if isinstance(out, torch.Tensor) else pytree.tree_leaves(out):
             if isinstance(leaf, torch.Tensor):
                 memory = self._remember(leaf, self.now)
+                self.born[self.now] = min(self.born[self.now], memory.birth)
+                self.touched[self.now] |= memory.written
                 if fake_facts(leaf) is None or memory.dtype != leaf.dtype:
-                    self.unlike.add(self.now)
+                    self.unlike[self.now] = True
             elif not isinstance(leaf, _PLAIN):
-                self.unlike.add(self.now)
+                self.unlike[self.now] = True
         self.made.append(out)
         self.values.append(value)
+        self.sketched.append(NONE)
 
-    def _remember(self, tensor: torch.Tensor, birth: int) -> Memory:
+    def _remember(self, tensor: torch.Tensor, birth: int, root: int = NONE) -> Memory:
         storage = tensor.untyped_storage()
         memory = self.memories.get(storage._cdata)
         if memory is None:
             dirty = storage._cdata in self.book.dirty
-            memory = Memory(birth, tensor.dtype, storage.nbytes() // tensor.dtype.itemsize, dirty, tensor)
+            memory = Memory(birth, tensor.dtype, storage.nbytes() // tensor.dtype.itemsize, dirty, tensor, root)
             self.memories[storage._cdata] = memory
         return memory
 
@@ -113,7 +132,11 @@ class Repeats:
         memory = self.memories.get(storage)
         if memory is not None:  # or it was made on the way
             memory.dirty = storage in self.book.dirty
+            if memory.root != NONE:
+                self.roots.written[memory.root] = True
+            memory.written = True
             since = slice(max(0, memory.birth), self.now + 1)
+            self.touched[since] = True
             np.minimum(self.first[since], memory.birth, out=self.first[since])
             np.maximum(self.last[since], self.now, out=self.last[since])
         if id(tensor) in self.ghosts:
@@ -125,7 +148,7 @@ class Repeats:
         """What a node gave, of fake tensors."""
         if node in self.told:
             self.told.remove(node)
-            self.made[node] = _each(self.made[node], self._real)
+            self.made[node] = _each(self.ghostly(node), self._real)
         return self.made[node]
 
     def _real(self, leaf: Any) -> Any:
@@ -149,7 +172,15 @@ class Repeats:
 
     def ghostly(self, node: int) -> Any:
         """What a node gave, of ghosts."""
-        return _each(self.made[node], self.ghost)
+        asked = []
+        while node in self.later:
+            asked.append(node)
+            node -= self.later[node].shift
+        found = _each(self.made[node], self.ghost)
+        for node in reversed(asked):  # each of them told of the one before
+            labels = iter([v.labels for v in _leaves(self.values[node]) if isinstance(v, Value)])
+            found = self.made[node] = _each(found, partial(self.later.pop(node).ghost, labels=labels))
+        return found
 
     def ghost(self, leaf: Any) -> Any:
         """The ghost of a tensor; anything else as it is."""
@@ -158,16 +189,22 @@ class Repeats:
         found = self.ghosts.get(id(leaf))
         if found is None:
             memory = self.memories[leaf.untyped_storage()._cdata]
-            found = self.ghosts[id(leaf)] = Ghost(fake_facts(leaf), memory, None, leaf)
+            root = self.roots.of.get(id(leaf), NONE)
+            found = self.ghosts[id(leaf)] = Ghost(fake_facts(leaf), memory, None, leaf, root)
+        return found
+
+    def given(self, root: int) -> Ghost:
+        """The ghost of a tensor that is there from the start."""
+        found: Ghost = self.ghost(self.roots.tensors[root])
         return found
 
     # -- telling again
 
     def tell(self) -> int:
         """Begin with the next node: how many from there on need not be run, being told from an earlier stretch."""
-        self.marks.append(self._mark())
         new = self.now
-        self._begin(new, tuple(self._sketch(self.values[p]) for p in self.nodes[new].inputs))
+        self.marks[new] = (*map(len, _books(self.book.ties)), self.book.next)
+        self._begin(new, tuple(self._sketch(p) for p in self.looks.inputs.of(new).tolist()))
         best, count, last = -1, SHORTEST - 1, -1
         for old, length in () if self.off else self.twins.of(new, self.starts[self.keys[new]][:-1]):
             if length > count:
@@ -178,53 +215,69 @@ class Repeats:
             return 0
         if last != best:
             self._reach(best, new, count)
-        self._tell(best, new, count)
-        return count
+        try:
+            return self._tell(best, new, count)
+        except NowhereError:
+            return 0
 
     def _begin(self, node: int, inputs: Any) -> None:
         """Note where stretches that begin with the same, for inputs that look alike, begin."""
-        key = self.twins.rank(node, SHORTEST), inputs
+        key = self.ranks[node], inputs
         self.keys.append(key)
         self.starts.setdefault(key, []).append(node)
 
-    def _sketch(self, value: Any) -> Any:
-        """What is quickly told of a value; equal for those that can stand for each other."""
+    def _sketch(self, node: int) -> int:
+        """What is quickly told of what a node gave; equal where one can stand for the other."""
+        if self.sketched[node] == NONE:
+            sketch = self._drawn(self.ghostly(node))
+            self.sketched[node] = self.sketches.setdefault(sketch, len(self.sketches))
+        return self.sketched[node]
+
+    def _drawn(self, value: Any) -> Any:
+        if isinstance(value, Ghost):
+            axes = tuple(a and (a.zero, a.alike, _distinct(a.ids)) for a in axes_of(value.labels))
+            return value.facts, value.memory.dirty, axes
         if isinstance(value, (tuple, list)):
-            return tuple(map(self._sketch, value))
-        if not isinstance(value, Value):
-            return value if isinstance(value, int) else None
-        labels = value.labels
-        if id(labels) not in self.sketches:
-            self.sketches[id(labels)] = tuple(a and (a.zero, a.alike, _distinct(a.ids)) for a in labels.axes)
-        return value.shape, self.sketches[id(labels)]
+            return tuple(map(self._drawn, value))
+        return value if isinstance(value, int) else None
 
     def _reach(self, old: int, new: int, length: int) -> int:
         """How many of these nodes can be told; what is known of them is in `renaming`."""
         if self.renaming is None or self.renaming.size < 2 * self.book.next:  # ids may come to be twice as many
-            self.renaming = Renaming(ROOM * self.book.next, self.lines)
-        self.renaming.clear(new - old, old)
-        met: set[tuple[int, int]] = set()
-        count = 0
-        while count < length and self._fits(old, new, count, met):
-            count += 1
-        while (late := np.flatnonzero(self.last[old : old + count] >= old + count)).size:
-            count = int(late[0])
-        return count
+            self.renaming = Renaming(ROOM * self.book.next, self.roots, self.given, self.stored)
+        count = _before((self.first[old : old + length] < old) | self.unlike[old : old + length])
+        ours, theirs = self.looks.inputs.of(old, count), self.looks.inputs.of(new, count)
+        inside = (ours >= old) | (theirs >= new)
+        astray = inside & (ours - old != theirs - new)
+        if astray.any():
+            count = self.looks.inputs.row(old, int(astray.argmax())) - old
+        if self._meet(old, new, min(count, SHORTEST)) < SHORTEST:
+            return 0
+        while True:
+            count = _before(self.last[old : old + count] >= old + count)
+            met = self._meet(old, new, count)
+            if met == count:
+                return count
+            count = met
 
-    def _fits(self, old: int, new: int, k: int, met: set[tuple[int, int]]) -> bool:
-        """Does the node `k` after `new` get what the one `k` after `old` got?"""
-        if self.first[old + k] < old or old + k in self.unlike:
-            return False
-        a, b = self.nodes[old + k], self.nodes[new + k]
-        for p, q in zip(a.inputs, b.inputs, strict=True):
-            if q >= new or p >= old:
-                if p - old != q - new:
-                    return False
-            elif (p, q) not in met:
-                if not self._same(self.ghostly(p), self.ghostly(q)):
-                    return False
-                met.add((p, q))
-        return all(self._same(self.ghost(s), self.ghost(t)) for s, t in zip(a.tensors, b.tensors, strict=True))
+    def _meet(self, old: int, new: int, count: int) -> int:
+        """Let everything meet that enters so many nodes: before which of them something does not agree."""
+        renaming, inputs, roots = self.renaming, self.looks.inputs, self.looks.roots
+        assert renaming is not None
+        ours, theirs = inputs.of(old, count), inputs.of(new, count)
+        at = np.flatnonzero(ours < old)
+        enter = list(zip(at.tolist(), ours[at].tolist(), theirs[at].tolist(), strict=True))
+        for k, p, q in enter:
+            if self._sketch(p) != self._sketch(q):  # as most often
+                return inputs.row(old, k) - old
+        renaming.clear(new - old, old)
+        ours, theirs = roots.of(old, count), roots.of(new, count)
+        if (met := renaming.meet_roots(ours, theirs)) < len(ours):
+            return roots.row(old, met) - old
+        for k, p, q in enter:
+            if not self._same(self.ghostly(p), self.ghostly(q)):
+                return inputs.row(old, k) - old
+        return count
 
     def _same(self, old: Any, new: Any) -> bool:
         if isinstance(old, Ghost):
@@ -239,41 +292,72 @@ class Repeats:
             return False
         return all(self._same(a, b) for a, b in zip(ours[0], theirs[0], strict=True))
 
-    def _tell(self, old: int, new: int, count: int) -> None:
-        renaming, shift = self.renaming, new - old
+    def _tell(self, old: int, new: int, count: int) -> int:
+        """Tell so many nodes; none, and nothing is written, where something comes from nowhere."""
+        renaming, shift, stretch = self.renaming, new - old, range(old, old + count)
         assert renaming is not None
-        start, stop = self.marks[old], self.marks[old + count]
-        farther = tuple(map(sub, self.marks[new], start))
+        start, stop = self.marks[old].tolist(), self.marks[old + count].tolist()
         renaming.fresh(start[-1], stop[-1], self.book.next)
-        for k in range(old, old + count):
+        waits = (self.born[old : old + count] >= old) & ~self.touched[old : old + count]
+        made = [
+            None if later else _each(self.ghostly(old + k), renaming.ghost) for k, later in enumerate(waits.tolist())
+        ]
+        values = [_each(self.values[k], renaming.value) for k in stretch]
+        written = self._renamed(start, stop, shift)
+        if not renaming.settled():
+            return 0
+        self.made += made
+        self.values += values
+        self.sketched += self.sketched[old : old + count]
+        for book, entries in zip(_books(self.book.ties), written, strict=True):
+            book += entries
+        self.marks[new + 1 : new + count] = self.marks[old + 1 : old + count] + (self.marks[new] - self.marks[old])
+        for k in stretch:
             if k > old:
-                self.marks.append(tuple(map(add, self.marks[k], farther)))
                 self._begin(k + shift, self.keys[k][1])
-            self._write(k, self.places[k + shift])
-            self.made.append(_each(self.ghostly(k), renaming.ghost))
-            self.values.append(_each(self.values[k], renaming.value))
+            if (needs := self.book.needs.get(self.names[k])) is not None:
+                self.book.needs[self.names[k + shift]] = set(needs)
         self.first[new : new + count] = self.first[old : old + count] + shift
         self.last[new : new + count] = self.last[old : old + count] + shift
         self.told.update(range(new, new + count))
+        self.later.update(dict.fromkeys((np.flatnonzero(waits) + new).tolist(), renaming.stretch))
+        self.born[new : new + count] = np.where(waits, self.born[old : old + count] + shift, -1)  # if not told: any
+        self.touched[new : new + count] = self.touched[old : old + count]
         self.book.next += stop[-1] - start[-1]
+        return count
 
-    def _write(self, old: int, place: Place) -> None:
-        """What the node at `old` wrote into the book, of the node at `place`."""
-        needs = self.book.needs.get(self.places[old].node)
-        if needs is not None:
-            self.book.needs[place.node] = set(needs)
-        start, stop = self.marks[old], self.marks[old + 1]
-        if start == stop:
-            return
-        assert self.renaming is not None
-        ids, ties = self.renaming.ids, self.book.ties
-        parts = zip(_books(ties), start, stop, strict=False)
+    def _renamed(self, start: list[int], stop: list[int], shift: int) -> tuple[list[Any], ...]:
+        """What stands between two marks in the book, of the nodes so many further on."""
+        renaming, index = self.renaming, self.index
+        assert renaming is not None
+        ids = renaming.ids
+        parts = zip(_books(self.book.ties), start, stop, strict=False)
         events, protections, produced, consumed, counts = (book[a:b] for book, a, b in parts)
-        ties.events += [Event(ids(e.a), ids(e.b), place) for e in events]
-        ties.protections += [Protection(ids(p.ids), p.reason, place) for p in protections]
-        ties.produced += [(ids(made), place) for made, _ in produced]
-        ties.consumed += [(ids(used), place) for used, _ in consumed]
-        ties.counts += [Count(place.node, c.macs, tuple(tuple(map(ids, part)) for part in c.parts)) for c in counts]
+
+        def later(place: Place) -> Place:
+            return self.place(index[place.node] + shift)
+
+        return (
+            [Event(ids(e.a), ids(e.b), later(e.place)) for e in events],
+            [Protection(ids(p.ids), p.reason, later(p.place)) for p in protections],
+            [(ids(made), later(place)) for made, place in produced],
+            [(ids(used), later(place)) for used, place in consumed],
+            [
+                Count(self.names[index[c.node] + shift], c.macs, tuple(tuple(map(ids, part)) for part in c.parts))
+                for c in counts
+            ],
+        )
+
+
+def _before(found: NDArray[np.bool_]) -> int:
+    """How many come before the first that is."""
+    return int(found.argmax()) if found.any() else len(found)
+
+
+def _leaves(value: Any) -> list[Any]:
+    found: list[Any] = []
+    _each(value, found.append)
+    return found
 
 
 def _books(ties: Ties) -> tuple[list[Any], ...]:
@@ -287,8 +371,9 @@ def _distinct(ids: Ids) -> int:
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     """A value with its leaves changed."""
-    if isinstance(value, (torch.Tensor, Ghost, Value, *_PLAIN)):
+    kind = type(value)
+    if kind in _LEAVES or isinstance(value, torch.Tensor):
         return change(value)
-    if type(value) in (tuple, list):
-        return type(value)([_each(v, change) for v in value])
+    if kind is tuple or kind is list:
+        return kind([_each(v, change) for v in value])
     return pytree.tree_map(change, value)

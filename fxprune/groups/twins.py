@@ -7,16 +7,17 @@ the same kind. From where their inputs come, and what these carry, is for `repea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import fx, nn
 
-from fxprune.internals import fake_facts
+from fxprune.groups.labels import Ids
+from fxprune.groups.roots import NONE, Roots
 
-__all__ = ["Node", "Twins", "read_nodes"]
+__all__ = ["Looks", "Rows", "Twins", "read_nodes"]
 
 # functions of these do the same whenever they are given the same
 _TRUSTED = ("_operator", "builtins", "math", "torch")
@@ -25,78 +26,87 @@ _HELD = ("_parameters", "_buffers")
 _HOOKS = frozenset(key for key, value in vars(nn.Module()).items() if isinstance(value, (dict, set)))
 
 
-class Node:
-    """What is known of an fx node before it is run."""
+class Rows:
+    """Short lists of whole numbers, one for each node, in one array."""
 
-    __slots__ = ("inputs", "kind", "tensors")
+    def __init__(self, starts: Sequence[int], flat: Sequence[int]) -> None:
+        self.starts = np.array(starts, np.int64)
+        self.flat = np.array(flat, np.int64)
 
-    def __init__(self, kind: int, inputs: list[int], tensors: list[torch.Tensor]) -> None:
-        self.kind = kind  # equal for nodes that look alike
-        self.inputs = inputs  # the nodes it takes its arguments from, in order, by their place in the graph
-        self.tensors = tensors  # parameters and buffers it uses, in order
+    def of(self, start: int, count: int = 1) -> Ids:
+        """Of so many nodes from one on, one after the other."""
+        return self.flat[self.starts[start] : self.starts[start + count]]
+
+    def row(self, start: int, at: int) -> int:
+        """The node to which number `at` of those from the node `start` on belongs."""
+        return int(np.searchsorted(self.starts, self.starts[start] + at, "right")) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """What is known of the nodes of a graph before they are run."""
+
+    kinds: list[int]  # equal for nodes that look alike
+    inputs: Rows  # the nodes that each takes its arguments from, in order
+    roots: Rows  # parameters and buffers that each uses, in order
 
 
 class _IncomparableError(Exception):
     """The node is like no other."""
 
 
-def read_nodes(
-    nodes: Sequence[fx.Node],
-    held: Callable[[str], Any],
-    fake: Callable[[torch.Tensor], torch.Tensor],
-) -> list[Node]:
+def read_nodes(nodes: Sequence[fx.Node], held: Callable[[str], Any], roots: Roots, number: dict[int, int]) -> Looks:
     """Look at every node of a graph.
 
     Args:
         nodes: the nodes, in order.
         held: what a target of the graph stands for: a layer, a tensor.
-        fake: the fake tensor that stands for one of the graph's.
+        roots: the tensors that are there from the start.
+        number: id of one of the graph's tensors → which of the roots stands for it.
     """
     index = {node: k for k, node in enumerate(nodes)}
-    kinds: dict[Any, int] = {}
+    known: dict[Any, int] = {}
     layers: dict[int, Any] = {}
-    found = []
+    kinds: list[int] = []
+    inputs: list[int] = []
+    used: list[int] = []
+    starts: list[tuple[int, int]] = [(0, 0)]
     for k, node in enumerate(nodes):
-        inputs: list[int] = []
-        tensors: list[torch.Tensor] = []
         try:
-            what = _target(node, held, fake, tensors, layers)
-            key = (node.op, what, _literals(node.args, index, inputs), _literals(node.kwargs, index, inputs))
-            kind = kinds.setdefault(key, len(kinds))
-        except (_IncomparableError, TypeError):
+            what = _target(node, held, number, used, layers)
+            alike = [roots.kinds[root] for root in used[starts[-1][1] :]]
+            args = [_literals(value, index, inputs) for value in node.args]
+            named = _literals(node.kwargs, index, inputs) if node.kwargs else None
+            kind = -1 - k if NONE in alike else known.setdefault((what, *alike, named, *args), len(known))
+        except (_IncomparableError, KeyError, TypeError):
             kind = -1 - k
-        found.append(Node(kind, inputs, tensors))
-    return found
+        kinds.append(kind)
+        starts.append((len(inputs), len(used)))
+    return Looks(kinds, Rows([row[0] for row in starts], inputs), Rows([row[1] for row in starts], used))
 
 
 def _target(
-    node: fx.Node,
-    held: Callable[[str], Any],
-    fake: Callable[[torch.Tensor], torch.Tensor],
-    tensors: list[torch.Tensor],
-    layers: dict[int, Any],
+    node: fx.Node, held: Callable[[str], Any], number: dict[int, int], used: list[int], layers: dict[int, Any]
 ) -> Any:
-    """What a node does, without the values of parameters, which are added to `tensors`."""
+    """What a node does, without the values of parameters, which are added to `used`."""
+    target = node.target
     if node.op == "call_method":
-        return node.target
+        return target
     if node.op == "call_function":
-        if isinstance(node.target, torch._ops.OpOverload):
-            return node.target
-        if str(getattr(node.target, "__module__", "")).partition(".")[0] in _TRUSTED:
-            return node.target
+        if isinstance(target, torch._ops.OpOverload):
+            return target
+        if str(getattr(target, "__module__", "")).partition(".")[0] in _TRUSTED:
+            return target
     if node.op in ("get_attr", "call_module"):
-        thing = held(str(node.target))
-        settings: Any = "tensor"
+        thing = held(str(target))
         if isinstance(thing, nn.Module) and node.op == "call_module":
             if id(thing) not in layers:
                 layers[id(thing)] = _layer(thing)
-            settings = layers[id(thing)]
-            tensors.extend(map(fake, _tensors(thing)))
-        elif isinstance(thing, torch.Tensor):
-            tensors.append(fake(thing))
-        facts = tuple(map(fake_facts, tensors))
-        if settings is not None and (tensors or node.op == "call_module") and None not in facts:
-            return settings, facts
+            used.extend(number[id(tensor)] for tensor in _tensors(thing))
+            return layers[id(thing)]
+        if isinstance(thing, torch.Tensor):
+            used.append(number[id(thing)])
+            return node.op
     raise _IncomparableError
 
 
@@ -139,6 +149,8 @@ def _literals(value: Any, index: dict[fx.Node, int], inputs: list[int]) -> Any:
         return kind
     if kind in _EXACT:
         return kind, value
+    if kind is float:
+        return kind, repr(value)
     if isinstance(value, (tuple, list)):
         return kind, *[_literals(v, index, inputs) for v in value]
     if isinstance(value, dict):
@@ -147,20 +159,18 @@ def _literals(value: Any, index: dict[fx.Node, int], inputs: list[int]) -> Any:
         return slice, *[_literals(v, index, inputs) for v in (value.start, value.stop, value.step)]
     if isinstance(value, torch.Tensor):
         raise _IncomparableError
-    return kind, repr(value) if isinstance(value, (float, complex)) else value
-
-
-Ranks = NDArray[np.int64]
+    return kind, repr(value) if isinstance(value, complex) else value
 
 
 class Twins:
     """Earlier stretches that look like what begins at a node.
 
-    Ranks of stretches of 1, 2, 4, ... nodes, each from those of half the length: equal stretches, equal ranks.
+    Ids of stretches of 1, 2, 4, ... nodes, each from those of half the length: equal stretches, equal ranks.
     """
 
     def __init__(self, kinds: Sequence[int]) -> None:
-        self.ranks: list[Ranks] = []
+        self.size = len(kinds)
+        self.ranks: list[Ids] = []
         rank = np.unique(np.array(kinds, np.int64), return_inverse=True)[1].reshape(-1)
         length = 1
         while len(rank) and int(rank.max()) < len(rank) - 1:  # some are equal
@@ -169,10 +179,11 @@ class Twins:
             rank = np.unique(both, return_inverse=True)[1].reshape(-1)
             length *= 2
 
-    def rank(self, node: int, length: int) -> int:
-        """Equal for nodes from which on a few look alike, `length` or fewer; -1 where none does."""
+    def of_length(self, length: int) -> list[int]:
+        """Node → equal for those from which on so many look alike, or fewer; -1 where none does."""
         level = min(length.bit_length(), len(self.ranks)) - 1
-        return int(self.ranks[level][node]) if level >= 0 and node < len(self.ranks[level]) else -1
+        ranks: list[int] = self.ranks[level].tolist() if level >= 0 else []
+        return ranks + [-1] * (self.size - len(ranks))
 
     def of(self, node: int, among: Sequence[int], most: int = 4) -> list[tuple[int, int]]:
         """(first node, length) of stretches that end before `node` and look like what begins there, the longest first.
@@ -187,7 +198,7 @@ class Twins:
         found = [(other, min(self.alike(other, node), node - other)) for other in among]
         return sorted(found, key=lambda item: -item[1])
 
-    def _longest(self, node: int, among: Ranks, most: int) -> list[int]:
+    def _longest(self, node: int, among: Ids, most: int) -> list[int]:
         """So many, the last, of those of which the longest stretch looks alike, to a power of two."""
         found: list[int] = []
         for level in range(len(self.ranks) - 1, -1, -1):

@@ -20,6 +20,7 @@ from fxprune.groups.labels import Axis, Labels
 from fxprune.groups.op import Op
 from fxprune.groups.registry import RULES
 from fxprune.groups.renaming import Renaming
+from fxprune.groups.roots import Roots
 from fxprune.groups.twins import Twins
 from fxprune.internals import Memo
 from fxprune.rewrite import can_mend
@@ -385,7 +386,7 @@ def test_lists_that_change_are_left_alone() -> None:
 
 
 def test_what_is_known_of_ids_is_one_to_one() -> None:
-    names = Renaming(100, {})
+    names = Renaming(100, Roots([]), lambda root: pytest.fail("there is none"), [])
     a, b = np.array([1, 2, 3]), np.array([11, 12, 13])
 
     def labels(*ids: Any) -> Labels:
