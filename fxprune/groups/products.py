@@ -24,8 +24,8 @@ CONTRACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def contraction(op: Op) -> list[Labels]:
     """An op of `CONTRACTIONS`."""
-    spec, names = CONTRACTIONS[op.name]
-    if op.name == "addmm" and op.args["self"].dim() == 1:
+    spec, names = CONTRACTIONS[op.name.removesuffix("_")]
+    if op.name.startswith("addmm") and op.args["self"].dim() == 1:
         spec = spec.replace("+ij", "+j")
     return [op.contract(spec, *(op.args[name] for name in names))]
 

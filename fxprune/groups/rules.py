@@ -54,17 +54,21 @@ ELEMENTWISE = frozenset(["complex", "hardswish", "hardswish_", "imag", "polar", 
 
 
 def find(func: Any) -> Rule:
-    """The rule for an ATen overload. Law: what is not in a table and not elementwise is refused."""
+    """The rule for an ATen overload. Law: what is not in a table and not elementwise is refused.
+
+    An op in place (`cumsum_`) has the rule of the one that gives something new, unless it has one of its own.
+    """
     name = func.overloadpacket.__name__
-    found = RULES.get(name)
-    if found is not None:
-        return found
-    if name in CONTRACTIONS:
-        return contraction
-    if name in SAME:
-        return same
-    if name in MOVES:
-        return move
+    for known in (name, name.removesuffix("_")):
+        found = RULES.get(known)
+        if found is not None:
+            return found
+        if known in CONTRACTIONS:
+            return contraction
+        if known in SAME:
+            return same
+        if known in MOVES:
+            return move
     if torch.Tag.pointwise in func.tags or name in ELEMENTWISE:
         return pointwise
     return unknown

@@ -258,6 +258,26 @@ def real_pairs(op: Op) -> list[Labels]:
     return [Labels((*x.axes, None) if op.name == "view_as_real" else x.axes[:-1], x.weight)]
 
 
+@rule("squeeze_", "t_", "transpose_", "unsqueeze_")
+def rearranged(op: Op) -> list[Labels]:
+    """Dimensions in another order, without some of size one or with one more; the tensor itself is so by now."""
+    x, out = op.lookup(op.args["self"]), op.outputs[0]
+    axes, rank = list(x.axes), len(x.axes)
+    if op.name == "unsqueeze_":
+        axes.insert(op.args["dim"] % (rank + 1), None)
+    elif op.name != "squeeze_":
+        one, other = (op.args["dim0"], op.args["dim1"]) if op.name == "transpose_" else (0, -1)
+        axes[one], axes[other] = axes[other], axes[one]
+    elif out.dim() < rank:
+        dims = op.args.get("dim")
+        gone = {d % rank for d in ([dims] if isinstance(dims, int) else dims or ())}
+        if rank - len(gone) != out.dim():  # not all of these were of size one, or it is not said which
+            op.fix_all(x, f"`{op.place.op}` takes dimensions away that it does not name")
+            return [bare(out)]
+        axes = [axis for d, axis in enumerate(axes) if d not in gone]
+    return [Labels(tuple(axes), x.weight)]
+
+
 @rule("as_strided_")
 def restride(op: Op) -> list[Labels]:
     """What pooling to one pixel does to its result in channels-last memory: the same numbers in the same places."""

@@ -138,12 +138,16 @@ def extreme(op: Op) -> list[Labels]:
 
 @rule("cumsum", "cumprod", "sort", "topk", "logcumsumexp", "cummax", "cummin")
 def along(op: Op) -> list[Labels]:
-    """Works along one dimension, in order; the others pass through."""
+    """Works along one dimension, in order; the others pass through. What is zero all along stays so."""
     x = op.lookup(op.args["self"])
     at = op.args["dim"] % max(1, len(x.axes))
     op.fix(x.axes[at], f"`{op.place.op}` depends on the order along it")
-    axes = tuple(None if d == at or axis is None else Axis(axis.ids, False) for d, axis in enumerate(x.axes))
-    return [Labels(axes, x.weight) for _ in op.outputs]
+    rest = (*x.axes[:at], None, *x.axes[at + 1 :])
+
+    def labels(zero: bool) -> Labels:
+        return Labels(tuple(axis and Axis(axis.ids, axis.zero and zero) for axis in rest), x.weight)
+
+    return [labels(k == 0 and op.name != "logcumsumexp") for k in range(len(op.outputs))]
 
 
 @rule("_fft_r2c", "_fft_c2r", "_fft_c2c")

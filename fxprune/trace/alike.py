@@ -6,7 +6,7 @@ inputs have no part in, such as a mask made from their sizes, is computed, and n
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -128,8 +128,8 @@ class _Calls(Mode):  # type: ignore[no-untyped-call]
         if type(x) is FakeTensor:
             return x
         if not isinstance(x, nn.Parameter):
-            held = x.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
-            digest = hashlib.blake2b(held).digest()
+            held: Any = x.detach().contiguous().view(-1).view(torch.uint8).numpy() if x.numel() else b""
+            digest = zlib.crc32(held), zlib.adler32(held)  # masks of windows are large: the quickest there are
             return self.fake(x, (digest, x.shape, x.stride(), x.dtype, x.device))
         if id(x) not in self.twins:
             self.twins[id(x)] = x, self.fake(x, id(x))

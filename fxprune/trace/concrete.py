@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
+from fxprune.trace.constants import anew
 from fxprune.trace.guards import ASKED, HELD, ratio
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.padded import EVEN, PADS, asks_for_zero
@@ -167,7 +168,7 @@ class ConcreteTracer(Tracer):
 
         by = ratio(condition, known)
         if by is not None:
-            return {HELD: by} if value else {ASKED: (by, asked)}
+            return {HELD: by} if value is (condition.target is operator.eq) else {ASKED: (by, asked)}
         return {PADS if value else EVEN: asked} if asks_for_zero(condition, known) else {}
 
 
@@ -183,7 +184,7 @@ def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModul
         with patched(module), _proxies_as_attributes(), quietly():
             graph = tracer.trace(module)
         told = tuple(f"traced for {a.value!r} at {a.where}" for a in tracer.answers if a.free)
-        return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__), told
+        return anew(fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)), told
     except (Exception, SystemExit) as error:  # the model's own code ran: whatever it raised is told as a line of it
         raise retell(error) from None
 

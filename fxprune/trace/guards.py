@@ -30,13 +30,15 @@ LARGEST = 4  # times the example's size; at more, arithmetic would take too long
 
 
 def ratio(condition: fx.Node, value: Any) -> Fraction | None:
-    """What a question for equality asks: the constant over what the example has there; None if it is another question.
+    """What a question for equality, or for its contrary, asks: the constant over what the example has there.
+
+    None if it is another question.
 
     Args:
         condition: what was answered with True or False.
         value: of a node, for the example.
     """
-    if condition.target is not operator.eq or len(condition.args) != 2:
+    if condition.target not in (operator.eq, operator.ne) or len(condition.args) != 2:
         return None
     numbers: list[Any] = [value(a) if isinstance(a, fx.Node) else a for a in condition.args]
     constants = [number for number, a in zip(numbers, condition.args, strict=True) if not isinstance(a, fx.Node)]

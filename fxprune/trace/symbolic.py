@@ -6,6 +6,7 @@ from torch import fx, nn
 
 from fxprune.errors import TraceError
 from fxprune.trace.blame import retell
+from fxprune.trace.constants import anew
 from fxprune.trace.tracer import Tracer
 
 __all__ = ["symbolic"]
@@ -22,7 +23,7 @@ def symbolic(module: nn.Module, inputs: int) -> fx.GraphModule:
         raise TraceError("multi-head attention asks for sizes")
     try:
         graph = tracer.trace(module)
-        return fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)
+        return anew(fx.GraphModule(tracer.root, graph, class_name=type(module).__name__))
     except (
         Exception,
         SystemExit,

@@ -44,8 +44,9 @@ class Tracer(fx.Tracer):
         return super().is_leaf_module(m, module_qualified_name) and not isinstance(m, _OPENED)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A layer without parameters made inside `forward` (`nn.Softmax(-1)(x)`) is looked into: it has no path."""
-        if m not in (self.submodule_paths or {}) and next(m.parameters(), None) is None:
+        """What is made inside `forward` has no path and is looked into: `nn.Softmax(-1)(x)`, `self.body[4:](x)`."""
+        made = m not in (self.submodule_paths or {})
+        if made and (next(m.parameters(), None) is None or not self.is_leaf_module(m, "")):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 

@@ -118,6 +118,16 @@ EXACT: dict[str, tuple[Function, int]] = {
     "length": (lambda n, x: x / (1 + torch.linalg.vector_norm(x, dim=1, keepdim=True)), 8),
     "largest of lengths": (lambda n, x: x * torch.linalg.vector_norm(x, ord=float("inf"), dim=1, keepdim=True), 8),
     "normalised": (lambda n, x: F.normalize(x, dim=1), 8),
+    "cumulated in space, in place": (
+        lambda n, x: torch.softmax(x.cumsum(-1).cumsum_(-2)[..., -1:, :] * x.mean((2, 3), True), 2) * x,
+        8,
+    ),
+    "a sum over channels that were cumulated": (lambda n, x: x * x.cumsum(2).sum(1, True), 8),
+    "squeezed in place": (lambda n, x: (x + 1).unsqueeze_(2).transpose_(-1, -2).squeeze_(2).transpose_(2, 3), 8),
+    "not squeezed in place": (
+        lambda n, x: (x + 1).squeeze_(2) * x.mean((0, 2, 3)).unsqueeze_(0).t_().view(-1, 1, 1),
+        8,
+    ),
     "cosine": (lambda n, x: x * F.cosine_similarity(x, x.roll(1, 2), dim=1).unsqueeze(1), 8),
     "root mean square": (lambda n, x: F.rms_norm(x.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2), 8),
     "softmax": (lambda n, x: x.softmax(dim=1), 8),

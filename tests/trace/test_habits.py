@@ -316,6 +316,27 @@ class OnePictureAfterTheOther(Base):
         return torch.cat([F.conv2d(y, y[:, :, :1, :1].transpose(0, 1), groups=8) for y in torch.split(x, 1, 0)], 0)
 
 
+class TakesPartOfASequence(Base):
+    """Slices a sequence of layers, which makes another; one layer is made on the way."""
+
+    def build(self) -> None:
+        self.body = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+
+    def between(self, x: Any) -> Any:
+        x = self.body[:2](x)
+        return nn.Sequential(*[self.body[2:], nn.LeakyReLU(0.1)])(x) + nn.Upsample(scale_factor=1)(x)
+
+
+class WritesToItsConstant(Base):
+    """Makes a table without its input, and writes to it."""
+
+    def between(self, x: Any) -> Any:
+        table = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).to(x.device)
+        table[:, 0] = table[:, 0] * 2 + 1
+        table += 1
+        return x * table.mean() + table.view(1, 4)[:, :1, None, None]
+
+
 class TypeAs(Base):
     def build(self) -> None:
         self.mean = torch.rand(1, 8, 1, 1)
@@ -365,6 +386,8 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "a gradient of its own": (OwnGradient, False),
     "range(h // 8)": (Loops, True),
     "sizes given to functions": (GivesSizesToFunctions, False),
+    "a slice of a sequence": (TakesPartOfASequence, False),
+    "writes to a constant": (WritesToItsConstant, False),
     "type_as on an attribute": (TypeAs, False),
     "einops": (Rearranges, False),
 }
@@ -384,6 +407,7 @@ def test_habit(habit: str, training: bool) -> None:
     held = {name: (p, p.detach().clone()) for name, p in (*net.named_parameters(), *net.named_buffers())}
     compiled = fxprune.compile("cut filters 50% by random(seed=2)", net, torch.rand(IMAGE))
     assert 0 in compiled.kept["first.weight"]
+    assert compiled.report.rung in ("symbolic", "concrete")
     assert any("traced for" in note for note in compiled.report.notes) is (fixed or habit in ASKING)
     assert net.training is training
     assert all(dict((*net.named_parameters(), *net.named_buffers()))[name] is p for name, (p, _) in held.items())
