@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch import nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -20,32 +22,45 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     in_kernel_invocation_manager,
 )
+from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 __all__ = [
     "DATA_DEPENDENT",
+    "EveryCall",
     "FakeTensor",
     "FakeTensorMode",
     "Memo",
     "Mode",
     "bind",
+    "bodiless",
+    "every_call",
     "fake_facts",
     "fake_like",
     "fake_memory",
     "fake_mode",
     "fake_view",
+    "free_number",
     "garbage_waits",
+    "is_whole",
     "macs",
+    "mode_of",
+    "no_functions",
     "quietly",
     "real_arithmetic",
     "shell",
+    "without_arithmetic",
 ]
 
 # what a fake run raises when the network asks for a value that only the data can tell
 DATA_DEPENDENT = (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode)
+
+no_functions = torch._C._disabled_torch_function_impl  # a subclass whose `__torch_function__` this is has none
 
 real_arithmetic = no_dispatch  # inside: tensors are real again, whatever modes are on
 
@@ -264,3 +279,73 @@ def shell(layer: nn.Module, tensor: Callable[[torch.Tensor], torch.Tensor]) -> n
         made.__dict__[kind] = {k: v if v is None else tensor(v) for k, v in layer.__dict__[kind].items()}
     made.__dict__["_modules"] = {k: v if v is None else shell(v, tensor) for k, v in layer._modules.items()}
     return made
+
+
+class EveryCall(ProxyTorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that is shown every ATen call as it is made, before torch takes composite ones apart; see `every_call`."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "symbolic", pre_dispatch=True)  # type: ignore[arg-type]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def every_call(mode: EveryCall) -> Iterator[None]:
+    """Inside, the mode answers every ATen call, those that torch makes in C++ too."""
+    with enable_python_dispatcher(), mode:
+        yield
+
+
+class _Remembered(Mode):  # type: ignore[no-untyped-call]
+    def __init__(self, call: Memo) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.call = call
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.call(func, args, kwargs or {})[0]
+
+
+@contextlib.contextmanager
+def without_arithmetic(call: Memo) -> Iterator[None]:
+    """Inside, calls are made on fake tensors, each kind once; composite ones are taken apart."""
+    with torch._C._DisablePythonDispatcher(), call.mode, _Remembered(call), torch.no_grad():
+        yield
+
+
+def bodiless(kind: type[torch.Tensor], shape: Any, stride: Any, like: torch.Tensor, grad: bool) -> Any:
+    """A tensor of a subclass with a shape of numbers and symbolic integers, and no memory."""
+    return torch.Tensor._make_wrapper_subclass(
+        kind, shape, strides=stride, dtype=like.dtype, device=like.device, requires_grad=grad
+    )
+
+
+def is_whole(tensor: torch.Tensor) -> bool:
+    """Is it a tensor of torch's own kinds, with memory?"""
+    return type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer) and torch._C._has_storage(tensor)
+
+
+def mode_of(tensor: Any) -> Any:
+    """The mode that a fake tensor is of."""
+    return tensor.fake_mode
+
+
+def free_number(mode: FakeTensorMode, count: int, hint: Any, least: Any) -> tuple[Any, Any, Any]:
+    """A number of its own for a shape, the `count`th; itself, its symbol and the range of that.
+
+    Args:
+        hint: one value of it; an integer makes it one.
+        least: how low it may be; what is 0 or less is as good as any.
+    """
+    env: Any = mode.shape_env
+    if isinstance(hint, float):
+        symbol, span = sympy.Symbol(f"zf{count}", real=True), ValueRanges(-sympy.oo, sympy.oo)
+        env.add_backed_var_to_val(symbol, hint)
+        return env.create_symfloatnode(symbol, hint=hint), symbol, span
+    symbol = sympy.Symbol(f"s{count}", integer=True, **({"positive": True} if least > 0 else {}))
+    env.add_backed_var_to_val(symbol, hint)
+    span = ValueRanges(0 if least >= 0 else -int_oo, int_oo)
+    env.constrain_symbol_range(symbol, compiler_min=span.lower, compiler_max=span.upper)
+    return env.create_symintnode(symbol, hint=hint), symbol, span
