@@ -128,6 +128,7 @@ class Memo:
     def __init__(self, mode: FakeTensorMode) -> None:
         self.mode = mode
         self.known: dict[Any, tuple[torch.Tensor | None, int]] = {}
+        self.types: dict[Any, torch.dtype] = {}  # elementwise calls, whatever the shapes → type of the result
 
     def __call__(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
         """`func(*args, **kwargs)` under the fake mode, and its multiply-accumulates."""
@@ -149,25 +150,36 @@ class Memo:
             self.known[key] = (None if _kind(func) == "in place" else out), count
         return out, count
 
-    def bare(self, func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
-        """A view, an elementwise result or a product as torch gives it without data; None where it may give another.
+    def bare(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Views, elementwise results and products as torch gives them without data; None where it may give others.
 
         Fake tensors ask much else first, which takes far longer.
         """
         if not _is_bare(func):
             return None
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
-        if not tensors or any(fake_facts(t) is None or t.device != tensors[0].device for t in tensors):
+        if not tensors or any(fake_facts(t) is None for t in tensors):
+            return None
+        device = tensors[0].device
+        if any(t.device != device for t in tensors[1:]):
             return None
         if func is torch.ops.aten.convolution.default and not all(t.is_contiguous() for t in tensors):
             return None  # the result lies as the backend likes it
-        device = tensors[0].device
+        alike = _elementwise(func, args, kwargs) if all(t.is_contiguous() for t in tensors) else None
         try:
+            shape = None if alike is None else _broadcast(tensors)
+            if shape is not None and alike in self.types:
+                with real_arithmetic():
+                    return _cast(torch.empty(shape, dtype=self.types[alike], device="meta"), device, self.mode)
             with in_kernel_invocation_manager(self.mode):
                 out = func(*args, **kwargs)
-                if out.is_conj() or out.is_neg() or out.dtype.is_complex:
+                parts = (out,) if isinstance(out, torch.Tensor) else out
+                if any(part.is_conj() or part.is_neg() or part.dtype.is_complex for part in parts):
                     return None
-                return _cast(out, device, self.mode)
+                if alike is not None and out.is_contiguous() and out.shape == shape:
+                    self.types[alike] = out.dtype
+                made = [_cast(part, device, self.mode) for part in parts]
+                return made[0] if isinstance(out, torch.Tensor) else made
         except (RuntimeError, NotImplementedError):
             return None  # for the fake tensors to tell why
 
@@ -198,14 +210,38 @@ _DENSE = frozenset(["_unsafe_view", "addmm", "bmm", "convolution", "linalg_vecto
 @cache
 def _is_bare(func: Any) -> bool:
     """Is its result without data made from shapes, strides and types alone, by nothing but the op's own kernel?"""
-    if _kind(func) == "view":
+    if _kind(func) in ("view", "views"):
         return True
     return _kind(func) == "pure" and (torch.Tag.pointwise in func.tags or func.overloadpacket.__name__ in _DENSE)
 
 
+def _broadcast(tensors: Sequence[torch.Tensor]) -> Sequence[int]:
+    shapes = [tensor.shape for tensor in tensors]
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
+    return torch.broadcast_shapes(*shapes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _elementwise(func: Any, args: Any, kwargs: Any) -> Any:
+    """What the type of an elementwise result depends on, for inputs that lie in order; None for other calls.
+
+    Law: such a result has the shape to which the inputs are broadcast and lies in order too, whatever the shapes.
+    """
+    if torch.Tag.pointwise not in func.tags or _kind(func) != "pure":
+        return None
+    found = [func]
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, (list, tuple)):
+            return None
+        found.append((value.dtype, value.dim() == 0) if isinstance(value, torch.Tensor) else (type(value), value))
+    return *found, *kwargs
+
+
 @cache
 def _kind(func: Any) -> str:
-    """`pure` calls make a new tensor, a `view` shares the first argument's memory, `in place` gives that one back."""
+    """`pure` calls make a new tensor, a `view` shares the first argument's memory, and so do all `views` of a list;
+    `in place` gives that argument back.
+    """
     schema = func._schema
     if schema.is_mutable:
         own = torch.Tag.pointwise in func.tags and func.overloadpacket.__name__.endswith("_")
@@ -213,8 +249,9 @@ def _kind(func: Any) -> str:
     if all(out.alias_info is None for out in schema.returns):
         return "pure"
     first = schema.arguments[0].alias_info
-    single = len(schema.returns) == 1 and isinstance(schema.returns[0].type, torch.TensorType)
-    return "view" if single and first is not None else "other"
+    if len(schema.returns) != 1 or first is None:
+        return "other"
+    return "view" if isinstance(schema.returns[0].type, torch.TensorType) else "views"
 
 
 def bind(func: Any, args: Any, kwargs: Any) -> dict[str, Any]:
