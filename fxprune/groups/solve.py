@@ -78,8 +78,10 @@ def _components(labelled: Labelled) -> tuple[Ids, Flags]:
     row = np.empty(labelled.size, np.int32)  # id → its row, where it is tied
     row[ids] = np.arange(ids.size, dtype=np.int32)
     graph = coo_matrix((np.ones(a.size, np.int8), (row[a], row[b])), shape=(ids.size, ids.size))
-    _, component = connected_components(graph, directed=False)
-    first = ids[np.unique(component, return_index=True)[1]][component]  # the first id of each one's unit
+    count, component = connected_components(graph, directed=False)
+    first = np.empty(count, np.int64)
+    first[component[::-1]] = ids[::-1]  # of several that are written, the last one stays
+    first = first[component]  # the first id of each one's unit
     begins = np.ones(labelled.size, bool)
     begins[ids[first != ids]] = False
     begins[:1] = False  # units are counted from 0
