@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from math import prod
@@ -10,7 +11,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram
-from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputKind, OutputSpec, TensorArgument
+from torch.export.graph_signature import (
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    TensorArgument,
+)
 from torch.utils import _pytree as pytree
 
 from fxprune.emit.lowering import Lowered
@@ -22,30 +30,11 @@ __all__ = ["assembled"]
 FIRST = 1000  # number of the first symbol that is not torch's own
 
 
-class _Same(nn.Module):
-    """Holds what a network holds, by the same names, and gives its first input back: what torch makes inputs of."""
-
-    def __init__(self, module: nn.Module, constants: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        kept = set(module.state_dict())
-        for name, parameter in module.named_parameters():
-            part_of(self, name).register_parameter(name.rpartition(".")[2], parameter)
-        for name, buffer in module.named_buffers():
-            part_of(self, name).register_buffer(name.rpartition(".")[2], buffer, persistent=name in kept)
-        for name, constant in constants.items():
-            self.register_buffer(name, constant, persistent=False)
+class _Bare(nn.Module):
+    """Does next to nothing with its inputs."""
 
     def forward(self, *given: torch.Tensor) -> torch.Tensor:
         return given[0] + 0
-
-
-def part_of(whole: nn.Module, name: str) -> nn.Module:
-    """The part of a module that a name is of, made if there is none."""
-    for own in name.split(".")[:-1]:
-        if own not in dict(whole.named_children()):
-            whole.add_module(own, nn.Module())
-        whole = whole.get_submodule(own)
-    return whole
 
 
 class _Shapes:
@@ -127,7 +116,8 @@ def assembled(
 ) -> ExportedProgram:
     """The exported program of a lowered network.
 
-    torch.export makes one of a network that holds the same and does next to nothing; its graph is replaced.
+    torch.export makes one of a network that does next to nothing, for its inputs and their symbols; graph, parameters
+    and constants are put in their place.
 
     Args:
         module: what the graph was lowered from.
@@ -135,47 +125,78 @@ def assembled(
         free: dimensions of images, the inputs of four dimensions, that differ between the runs.
     """
     axes = pytree.tree_map(lambda x: dict.fromkeys(free, Dim.AUTO) if x.dim() == 4 else {}, example)
-    bare = torch.export.export(_Same(module, lowered.constants), example, dynamic_shapes=(axes,), strict=False)
-    holders = {node.name: node for node in bare.graph.nodes if node.op == "placeholder"}
-    ours = {name: node for node, name in lowered.held.items()}
-    inputs = iter(lowered.inputs)
-    graph, twin, known = fx.Graph(), {}, {}
-    mode: Any = None
-    for spec in bare.graph_signature.input_specs:
-        holder = holders[spec.arg.name]
-        made = graph.node_copy(holder)
-        if spec.kind == InputKind.USER_INPUT:
-            node = next(inputs)
-            mode = mode_of(holder.meta["val"])
-            columns = zip(*(run.shape for run in lowered.values[node]), strict=True)
-            pairs = zip(columns, holder.meta["val"].shape, strict=True)
-            known.update({row: size for row, size in pairs if isinstance(size, torch.SymInt)})
-        else:
-            node = ours[str(spec.target)]
-        twin[node] = made
-    shapes = _Shapes(known, mode)
+    bare = torch.export.export(_Bare(), example, dynamic_shapes=(axes,), strict=False)
+    holders = [node for node in bare.graph.nodes if node.op == "placeholder"]
+    shapes = _Shapes(symbols(holders, lowered), mode_of(holders[0].meta["val"]))
+    graph, twin = fx.Graph(), {}
+    for node, name in lowered.held.items():
+        twin[node] = graph.placeholder(re.sub(r"\W", "_", f"held_{name}"))
+        twin[node].meta["val"] = shapes.mode.from_tensor(_tensor(module, lowered, name), static_shapes=True)
+    inputs = [_spec(module, lowered, name, twin[node].name) for node, name in lowered.held.items()]
+    for node, holder in zip(lowered.inputs, holders, strict=True):
+        twin[node] = graph.node_copy(holder)
+        inputs.append(InputSpec(InputKind.USER_INPUT, TensorArgument(twin[node].name), None))
     for node in lowered.graph.nodes:
         if node.op != "placeholder":
             twin[node] = graph.node_copy(node, twin.__getitem__)
             if node.op != "output":
                 twin[node].meta["val"] = shapes.of(lowered.values[node])
-    return _program(bare, graph, lowered, shapes.ranges)
+    return _program(module, lowered, bare, graph, inputs, shapes.ranges)
 
 
-def _program(bare: ExportedProgram, graph: fx.Graph, lowered: Lowered, ranges: Mapping[Any, Any]) -> ExportedProgram:
-    """A program with another graph, of other outputs."""
+def symbols(holders: Sequence[fx.Node], lowered: Lowered) -> dict[tuple[int, ...], torch.SymInt]:
+    """What a free dimension of an input was in each run → its symbol."""
+    found = {}
+    for node, holder in zip(lowered.inputs, holders, strict=True):
+        columns = zip(*(run.shape for run in lowered.values[node]), strict=True)
+        pairs = zip(columns, holder.meta["val"].shape, strict=True)
+        found.update({row: size for row, size in pairs if isinstance(size, torch.SymInt)})
+    return found
+
+
+def _tensor(module: nn.Module, lowered: Lowered, name: str) -> torch.Tensor:
+    """What is held by a name."""
+    if name in lowered.constants:
+        return lowered.constants[name]
+    path, _, own = name.rpartition(".")
+    found: torch.Tensor = getattr(module.get_submodule(path), own)
+    return found
+
+
+def _spec(module: nn.Module, lowered: Lowered, name: str, placeholder: str) -> InputSpec:
+    """What a placeholder stands for."""
+    argument = TensorArgument(placeholder)
+    if name in lowered.constants:
+        return InputSpec(InputKind.CONSTANT_TENSOR, argument, name)
+    if isinstance(_tensor(module, lowered, name), nn.Parameter):
+        return InputSpec(InputKind.PARAMETER, argument, name)
+    return InputSpec(InputKind.BUFFER, argument, name, persistent=name in module.state_dict(keep_vars=True))
+
+
+def _program(
+    module: nn.Module,
+    lowered: Lowered,
+    bare: ExportedProgram,
+    graph: fx.Graph,
+    inputs: list[InputSpec],
+    ranges: Mapping[Any, Any],
+) -> ExportedProgram:
+    """The program of a graph, and of what its placeholders stand for."""
     last = next(node for node in graph.nodes if node.op == "output")
     outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in last.args[0]]
     whole = bare.module_call_graph[0]
     assert whole.signature is not None
+    whole.signature.inputs = [spec.arg for spec in inputs if spec.kind == InputKind.USER_INPUT]
     whole.signature.outputs, whole.signature.out_spec = [spec.arg for spec in outputs], lowered.outputs
+    saved = {name: _tensor(module, lowered, name) for name in module.state_dict()}
+    held = {str(spec.target): _tensor(module, lowered, str(spec.target)) for spec in inputs if spec.target is not None}
     return ExportedProgram(
-        bare.graph_module,
+        nn.Module(),
         graph,
-        ExportGraphSignature(bare.graph_signature.input_specs, outputs),
-        bare.state_dict,
+        ExportGraphSignature(inputs, outputs),
+        saved,
         {**bare.range_constraints, **ranges},
         bare.module_call_graph,
-        constants=bare.constants,
+        constants={name: tensor for name, tensor in held.items() if name not in saved},
         verifiers=bare.verifiers,
     )

@@ -224,7 +224,7 @@ def checked(
     else:
         raise failed
     if "N" in free:
-        more = compared(loaded, module, sized(given, lambda n, h, w: (3 * n, h, w)))
+        more = compared(loaded, module, sized(given, lambda n, h, w: (2 * n, h, w)))
         off, scale = max(off, more[0]), max(scale, more[1])
     if off > tolerance * scale:
         raise ValueError(f"the exported program differs by {off:.3g} at another size")
