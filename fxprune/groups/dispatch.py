@@ -90,7 +90,9 @@ class _Rules(_Book):  # type: ignore[no-untyped-call]
             for tensor, labels in zip(flat, found, strict=True):
                 self.write(tensor, labels, bool(func._schema.is_mutable))
             if not known.__module__.startswith(__package__):
-                self.repeats.unlike[self.repeats.now] = True  # of a user's rule nobody knows what it depends on
+                self.repeats.flow.unlike[self.repeats.flow.now] = (
+                    True  # of a user's rule nobody knows what it depends on
+                )
         return out
 
     def fresh(self, shape: tuple[int, ...], zero: bool) -> Labels:
@@ -122,7 +124,7 @@ class _Rules(_Book):  # type: ignore[no-untyped-call]
             self.dirty[storage._cdata] = storage
         tensor._fxprune = labels  # type: ignore[attr-defined]
         if in_place:
-            self.repeats.wrote(tensor)
+            self.repeats.flow.wrote(tensor)
 
 
 class _Counter(_Book):  # type: ignore[no-untyped-call]
@@ -133,7 +135,7 @@ class _Counter(_Book):  # type: ignore[no-untyped-call]
         if macs:
             self.ties.counts.append(Count(self.place.node, macs, ()))
         for tensor in _tensors(out) if func._schema.is_mutable else ():
-            self.repeats.wrote(tensor)
+            self.repeats.flow.wrote(tensor)
         return out
 
 
@@ -172,7 +174,7 @@ class _Runner:
                 except Exception as error:
                     error.fxprune_source = source_line(self.nodes[k].meta.get("source"))  # type: ignore[attr-defined]
                     raise
-                self.repeats.end(out, self.labelled(out), self.nodes[k].target in _SILENT)
+                self.repeats.flow.end(out, self.labelled(out), self.nodes[k].target in _SILENT)
             k += told or 1
 
     def place(self, k: int) -> Place:
@@ -192,7 +194,7 @@ class _Runner:
             return found
         if node.op == "get_attr":
             return self.fetch(target)
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: self.repeats.real(self.at[n]))
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: self.repeats.flow.real(self.at[n]))
         layer = self.fetch(target) if node.op == "call_module" else None
         self.mode.plain = layer is None or not _weighs(layer)
         if layer is not None:
@@ -267,7 +269,7 @@ def label(traced: Traced, mends: Mends = lambda op, kind: False, prefer: Prefer 
     inputs = pytree.tree_map_only(torch.Tensor, lambda x: fake_like(x, fake), traced.example)
     with torch.no_grad(), fake, mode:
         runner.run(inputs)
-    values = {node.name: value for node, value in zip(runner.nodes, runner.repeats.values, strict=True)}
+    values = {node.name: value for node, value in zip(runner.nodes, runner.repeats.flow.values, strict=True)}
     last = next(n.name for n in reversed(runner.nodes) if n.op == "output")
     needs = {node: frozenset(kinds) for node, kinds in mode.needs.items()}
     return Labelled(names, tensors, tuple(owners), start, mode.next, values, values[last], needs, mode.ties)

@@ -10,28 +10,25 @@ Stretches that write into tensors from outside, or whose tensors are still writt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
-from fxprune.groups.labels import Count, Event, Ids, Place, Protection, Ties, Value
-from fxprune.groups.renaming import Ghost, Memory, NowhereError, Renaming, Stretch
+from fxprune.groups.flow import PLAIN, Flow, each
+from fxprune.groups.ghosts import Ghost
+from fxprune.groups.labels import Count, Event, Ids, Place, Protection, Ties
+from fxprune.groups.renaming import NowhereError, Renaming
 from fxprune.groups.roots import NONE, Roots, axes_of
 from fxprune.groups.twins import Looks, Twins
-from fxprune.internals import FakeTensor, FakeTensorMode, fake_facts, fake_memory, fake_view, real_arithmetic
+from fxprune.internals import FakeTensorMode
 
 __all__ = ["Repeats"]
 
 SHORTEST = 4  # nodes of a stretch that is worth it
 ROOM = 8  # times as many ids as there are, for those to come
 MANY = 4096  # ids that nobody counts
-
-_PLAIN = (int, float, complex, bool, str, type(None), torch.Size, torch.dtype, torch.device, torch.layout, slice)
-_LEAVES = frozenset([*_PLAIN, Ghost, Value, FakeTensor])
 
 
 class Book(Protocol):
@@ -69,140 +66,21 @@ class Repeats:
         self.place = place
         self.index = {name: k for k, name in enumerate(names)}
         self.roots = roots
-        self.fake = fake
         self.book = book
+        self.flow = Flow(len(names), roots, fake, book.dirty)
         self.twins = Twins(looks.kinds)
         self.ranks = self.twins.of_length(SHORTEST)
         self.renaming: Renaming | None = None
-        self.made: list[Any] = []  # node → what it gave, of tensors or ghosts
-        self.values: list[Any] = []  # node → what it gave, of labelled values
         self.marks = np.zeros((len(names) + 1, 6), np.int64)  # node → how far the book and the ids were before it
-        self.ghosts: dict[int, Ghost] = {}  # tensor → its ghost
-        self.memories: dict[int, Memory] = {}  # storage → memory
-        self.stored = [self._remember(roots.tensors[k], -1, m) for m, k in enumerate(roots.one_of_each)]
-        self.unlike = np.zeros(len(names), bool)  # nodes that must be run, whatever they look like
-        self.first = np.arange(len(names))  # node → first and last of all nodes that a memory written to
-        self.last = np.arange(len(names))  # lives through, if it lives through this one
         self.keys: list[tuple[int, Any]] = []  # node → what it begins, and a sketch of its inputs
         self.starts: dict[tuple[int, Any], list[int]] = {}  # the same → the nodes
-        self.sketched: list[int] = []  # node → a number for what is quickly told of what it gave
+        self.sketched = [NONE] * len(names)  # node → a number for what is quickly told of what it gave
         self.sketches: dict[Any, int] = {}  # that → its number
-        self.told: set[int] = set()  # nodes that gave ghosts
-        self.later: dict[int, Stretch] = {}  # and those of them that wait for being asked
-        self.born = np.arange(len(names))  # node → the node that made the oldest memory of what it gave
-        self.touched = np.zeros(len(names), bool)  # nodes that gave memory that was written to
         self.off = False  # something went on that is not understood
-
-    # -- watching
-
-    @property
-    def now(self) -> int:
-        """The node that is run."""
-        return len(self.made)
-
-    def end(self, out: Any, value: Any, silent: bool) -> None:
-        """The node gave this. `silent`: it is known to do nothing else."""
-        if out is None and not silent:
-            self.unlike[self.now] = True
-        for leaf in (out,) if isinstance(out, torch.Tensor) else pytree.tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                memory = self._remember(leaf, self.now)
-                self.born[self.now] = min(self.born[self.now], memory.birth)
-                self.touched[self.now] |= memory.written
-                if fake_facts(leaf) is None or memory.dtype != leaf.dtype:
-                    self.unlike[self.now] = True
-            elif not isinstance(leaf, _PLAIN):
-                self.unlike[self.now] = True
-        self.made.append(out)
-        self.values.append(value)
-        self.sketched.append(NONE)
-
-    def _remember(self, tensor: torch.Tensor, birth: int, root: int = NONE) -> Memory:
-        storage = tensor.untyped_storage()
-        memory = self.memories.get(storage._cdata)
-        if memory is None:
-            dirty = storage._cdata in self.book.dirty
-            memory = Memory(birth, tensor.dtype, storage.nbytes() // tensor.dtype.itemsize, dirty, tensor, root)
-            self.memories[storage._cdata] = memory
-        return memory
-
-    def wrote(self, tensor: torch.Tensor) -> None:
-        """The node wrote into this tensor."""
-        storage = tensor.untyped_storage()._cdata
-        memory = self.memories.get(storage)
-        if memory is not None:  # or it was made on the way
-            memory.dirty = storage in self.book.dirty
-            if memory.root != NONE:
-                self.roots.written[memory.root] = True
-            memory.written = True
-            since = slice(max(0, memory.birth), self.now + 1)
-            self.touched[since] = True
-            np.minimum(self.first[since], memory.birth, out=self.first[since])
-            np.maximum(self.last[since], self.now, out=self.last[since])
-        if id(tensor) in self.ghosts:
-            self.ghosts[id(tensor)].facts = fake_facts(tensor)
-
-    # -- values
-
-    def real(self, node: int) -> Any:
-        """What a node gave, of fake tensors."""
-        if node in self.told:
-            self.told.remove(node)
-            self.made[node] = _each(self.ghostly(node), self._real)
-        return self.made[node]
-
-    def _real(self, leaf: Any) -> Any:
-        if not isinstance(leaf, Ghost):
-            return leaf
-        if leaf.tensor is None:
-            memory, (shape, stride, offset, dtype, device) = leaf.memory, leaf.facts
-            with real_arithmetic():
-                if memory.base is None:
-                    memory.base = fake_memory(memory.size, dtype, device, self.fake)
-                    storage = memory.base.untyped_storage()
-                    self.memories[storage._cdata] = memory
-                    if memory.dirty:
-                        self.book.dirty[storage._cdata] = storage
-                made = fake_view(memory.base, shape, stride, offset, self.fake)
-            if leaf.known is not None:
-                made._fxprune = leaf.known  # type: ignore[attr-defined]
-            leaf.tensor = made
-            self.ghosts[id(made)] = leaf
-        return leaf.tensor
-
-    def ghostly(self, node: int) -> Any:
-        """What a node gave, of ghosts."""
-        asked = []
-        while node in self.later:
-            asked.append(node)
-            node -= self.later[node].shift
-        found = _each(self.made[node], self.ghost)
-        for node in reversed(asked):  # each of them told of the one before
-            labels = iter([v.labels for v in _leaves(self.values[node]) if isinstance(v, Value)])
-            found = self.made[node] = _each(found, partial(self.later.pop(node).ghost, labels=labels))
-        return found
-
-    def ghost(self, leaf: Any) -> Any:
-        """The ghost of a tensor; anything else as it is."""
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        found = self.ghosts.get(id(leaf))
-        if found is None:
-            memory = self.memories[leaf.untyped_storage()._cdata]
-            root = self.roots.of.get(id(leaf), NONE)
-            found = self.ghosts[id(leaf)] = Ghost(fake_facts(leaf), memory, None, leaf, root)
-        return found
-
-    def given(self, root: int) -> Ghost:
-        """The ghost of a tensor that is there from the start."""
-        found: Ghost = self.ghost(self.roots.tensors[root])
-        return found
-
-    # -- telling again
 
     def tell(self) -> int:
         """Begin with the next node: how many from there on need not be run, being told from an earlier stretch."""
-        new = self.now
+        new = self.flow.now
         self.marks[new] = (*map(len, _books(self.book.ties)), self.book.next)
         self._begin(new, tuple(self._sketch(p) for p in self.looks.inputs.of(new).tolist()))
         best, count, last = -1, SHORTEST - 1, -1
@@ -229,7 +107,7 @@ class Repeats:
     def _sketch(self, node: int) -> int:
         """What is quickly told of what a node gave; equal where one can stand for the other."""
         if self.sketched[node] == NONE:
-            sketch = self._drawn(self.ghostly(node))
+            sketch = self._drawn(self.flow.ghostly(node))
             self.sketched[node] = self.sketches.setdefault(sketch, len(self.sketches))
         return self.sketched[node]
 
@@ -244,8 +122,8 @@ class Repeats:
     def _reach(self, old: int, new: int, length: int) -> int:
         """How many of these nodes can be told; what is known of them is in `renaming`."""
         if self.renaming is None or self.renaming.size < 2 * self.book.next:  # ids may come to be twice as many
-            self.renaming = Renaming(ROOM * self.book.next, self.roots, self.given, self.stored)
-        count = _before((self.first[old : old + length] < old) | self.unlike[old : old + length])
+            self.renaming = Renaming(ROOM * self.book.next, self.roots, self.flow.given, self.flow.stored)
+        count = _before((self.flow.first[old : old + length] < old) | self.flow.unlike[old : old + length])
         ours, theirs = self.looks.inputs.of(old, count), self.looks.inputs.of(new, count)
         inside = (ours >= old) | (theirs >= new)
         astray = inside & (ours - old != theirs - new)
@@ -254,7 +132,7 @@ class Repeats:
         if self._meet(old, new, min(count, SHORTEST)) < SHORTEST:
             return 0
         while True:
-            count = _before(self.last[old : old + count] >= old + count)
+            count = _before(self.flow.last[old : old + count] >= old + count)
             met = self._meet(old, new, count)
             if met == count:
                 return count
@@ -275,7 +153,7 @@ class Repeats:
         if (met := renaming.meet_roots(ours, theirs)) < len(ours):
             return roots.row(old, met) - old
         for k, p, q in enter:
-            if not self._same(self.ghostly(p), self.ghostly(q)):
+            if not self._same(self.flow.ghostly(p), self.flow.ghostly(q)):
                 return inputs.row(old, k) - old
         return count
 
@@ -285,7 +163,7 @@ class Repeats:
             return isinstance(new, Ghost) and self.renaming.meet(old, new)
         if type(old) is not type(new):
             return False
-        if isinstance(old, _PLAIN):
+        if isinstance(old, PLAIN):
             return repr(old) == repr(new) if isinstance(old, (float, complex)) else bool(old == new)
         ours, theirs = pytree.tree_flatten(old), pytree.tree_flatten(new)
         if ours[1] != theirs[1] or ours[1].is_leaf():
@@ -294,36 +172,27 @@ class Repeats:
 
     def _tell(self, old: int, new: int, count: int) -> int:
         """Tell so many nodes; none, and nothing is written, where something comes from nowhere."""
-        renaming, shift, stretch = self.renaming, new - old, range(old, old + count)
+        flow, renaming, shift, stretch = self.flow, self.renaming, new - old, range(old, old + count)
         assert renaming is not None
         start, stop = self.marks[old].tolist(), self.marks[old + count].tolist()
         renaming.fresh(start[-1], stop[-1], self.book.next)
-        waits = (self.born[old : old + count] >= old) & ~self.touched[old : old + count]
-        made = [
-            None if later else _each(self.ghostly(old + k), renaming.ghost) for k, later in enumerate(waits.tolist())
-        ]
-        values = [_each(self.values[k], renaming.value) for k in stretch]
+        waits = flow.waits(old, count)
+        made = [None if wait else each(flow.ghostly(old + k), renaming.ghost) for k, wait in enumerate(waits.tolist())]
+        values = [each(flow.values[k], renaming.value) for k in stretch]
         written = self._renamed(start, stop, shift)
         if not renaming.settled():
             return 0
-        self.made += made
-        self.values += values
-        self.sketched += self.sketched[old : old + count]
+        flow.tell(old, made, values, waits, renaming.stretch)
         for book, entries in zip(_books(self.book.ties), written, strict=True):
             book += entries
+        self.book.next += stop[-1] - start[-1]
         self.marks[new + 1 : new + count] = self.marks[old + 1 : old + count] + (self.marks[new] - self.marks[old])
+        self.sketched[new : new + count] = self.sketched[old : old + count]
         for k in stretch:
             if k > old:
                 self._begin(k + shift, self.keys[k][1])
             if (needs := self.book.needs.get(self.names[k])) is not None:
                 self.book.needs[self.names[k + shift]] = set(needs)
-        self.first[new : new + count] = self.first[old : old + count] + shift
-        self.last[new : new + count] = self.last[old : old + count] + shift
-        self.told.update(range(new, new + count))
-        self.later.update(dict.fromkeys((np.flatnonzero(waits) + new).tolist(), renaming.stretch))
-        self.born[new : new + count] = np.where(waits, self.born[old : old + count] + shift, -1)  # if not told: any
-        self.touched[new : new + count] = self.touched[old : old + count]
-        self.book.next += stop[-1] - start[-1]
         return count
 
     def _renamed(self, start: list[int], stop: list[int], shift: int) -> tuple[list[Any], ...]:
@@ -354,12 +223,6 @@ def _before(found: NDArray[np.bool_]) -> int:
     return int(found.argmax()) if found.any() else len(found)
 
 
-def _leaves(value: Any) -> list[Any]:
-    found: list[Any] = []
-    _each(value, found.append)
-    return found
-
-
 def _books(ties: Ties) -> tuple[list[Any], ...]:
     return ties.events, ties.protections, ties.produced, ties.consumed, ties.counts
 
@@ -367,13 +230,3 @@ def _books(ties: Ties) -> tuple[list[Any], ...]:
 def _distinct(ids: Ids) -> int:
     """How many different ids there are; 0 for very many."""
     return len(set(ids.tolist())) if len(ids) <= MANY else 0
-
-
-def _each(value: Any, change: Callable[[Any], Any]) -> Any:
-    """A value with its leaves changed."""
-    kind = type(value)
-    if kind in _LEAVES or isinstance(value, torch.Tensor):
-        return change(value)
-    if kind is tuple or kind is list:
-        return kind([_each(v, change) for v in value])
-    return pytree.tree_map(change, value)
