@@ -200,7 +200,7 @@ class _Runner:
         if layer is not None:
             return layer(*args, **kwargs)
         if args and isinstance(args[0], (list, dict)) and node.target in _WRITE:
-            self.repeats.off = True
+            self.repeats.stop()
         if node.op == "call_method":
             return getattr(args[0], target)(*args[1:], **kwargs)
         return node.target(*args, **kwargs) if node.op == "call_function" else args[0]  # type: ignore[operator]

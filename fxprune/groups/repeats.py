@@ -78,6 +78,12 @@ class Repeats:
         self.sketches: dict[Any, int] = {}  # that → its number
         self.off = False  # something went on that is not understood
 
+    def stop(self) -> None:
+        """Something comes that is not understood: nothing is told from here on, nor later of what was."""
+        self.off = True
+        for node in list(self.flow.waiting):
+            self.flow.ghostly(node)
+
     def tell(self) -> int:
         """Begin with the next node: how many from there on need not be run, being told from an earlier stretch."""
         new = self.flow.now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -383,6 +384,35 @@ def test_lists_that_change_are_left_alone() -> None:
     first.replace_all_uses_with(made, lambda user: user is not made)
     traced.graph.recompile()
     assert same_as_run(traced) == 0
+
+
+def test_a_list_that_changes_after_another_was_told_of_it() -> None:
+    class Lists(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(6))
+            self.head, self.tail = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x, kept = self.head(x), []
+            for layer in self.body:
+                parts = torch.split(layer(x), [3, 5], 1)
+                kept.append(parts)
+                x = torch.relu(torch.cat(parts, 1)) + x
+            return self.tail(x + torch.cat([kept[4][1], kept[5][0]], 1))
+
+    traced = trace(Lists(), (torch.rand(1, 3, 6, 8),))
+    graph = traced.graph.graph
+    lists = []
+    for node in [n for n in graph.nodes if n.target in ("split", torch.split)]:
+        with graph.inserting_after(node):
+            lists.append(graph.call_function(list, (node,)))
+        node.replace_all_uses_with(lists[-1], lambda user: user is not lists[-1])
+    used = next(n for n in graph.nodes if n.target == operator.getitem)
+    with graph.inserting_before(used):
+        graph.call_method("reverse", (lists[0],))
+    traced.graph.recompile()
+    assert same_as_run(traced) > 20
 
 
 def test_what_is_known_of_ids_is_one_to_one() -> None:
