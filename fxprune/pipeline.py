@@ -172,7 +172,7 @@ def compile(
         example: an input tensor, a tuple of inputs or a dict of them by name; 1×3×48×48 in [0, 1] if left out.
         calibration: a batch for criteria that need gradients (`by taylor`).
         name: what to call the network in reports; by default its class.
-        sizes: heights and widths of images that the network is known to take: verified there first.
+        sizes: heights and widths of images that the network is known to take: every cut is verified there first.
         watch: told each stage and how long it took.
         training: data, device and place of a run, for a spec with phases that train.
 
@@ -187,7 +187,7 @@ def compile(
         parsed = _spec(spec)
     title = name or type(model).__name__
     if trains(parsed):
-        return _trained(parsed, model, inputs_of(model, example), title, clock, training)
+        return _trained(parsed, model, inputs_of(model, example), title, clock, training, sizes)
     with clock("trace"):
         given = inputs_of(model, example)
         traced = trace(model, given)
@@ -203,7 +203,13 @@ def compile(
 
 
 def _trained(
-    spec: Spec, model: nn.Module, example: tuple[Any, ...], title: str, clock: _Clock, training: Training
+    spec: Spec,
+    model: nn.Module,
+    example: tuple[Any, ...],
+    title: str,
+    clock: _Clock,
+    training: Training,
+    sizes: Sequence[tuple[int, int]],
 ) -> Compiled:
     """Take the network through the phases of a spec."""
     with clock("train"):
@@ -218,6 +224,7 @@ def _trained(
             resume=training.resume,
             watch=training.listen,
             beat=training.beat,
+            sizes=sizes,
         )
     notes = [*done.notes, f"trained for {done.steps:,} steps"]
     notes += [f"PSNR-Y of the last validation: {done.psnr:.2f} dB"] if done.psnr is not None else []

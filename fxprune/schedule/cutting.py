@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,13 @@ class Cutting:
         return self.slicer.kept()
 
 
-def cut(plan: Plan, *, native: bool = False, check: bool = True) -> Cutting:
+def cut(plan: Plan, *, native: bool = False, check: bool = True, sizes: Sequence[tuple[int, int]] = ()) -> Cutting:
     """Rewrite a network without the plan's units, and prove the result.
+
+    Args:
+        native: for `norm native`, which is not exact.
+        check: compare masked and compact.
+        sizes: heights and widths of images that the network is known to take: compared there first.
 
     Raises:
         RewriteError, VerifyError: a node cannot be cut exactly.
@@ -46,7 +51,7 @@ def cut(plan: Plan, *, native: bool = False, check: bool = True) -> Cutting:
     slicer = Slicer.of(plan.groups, plan.removed)
     made = rewrite(slicer)
     meta = any(p.device.type == "meta" for p in plan.groups.traced.module.parameters())
-    verified = verify(made) if check and not meta else None
+    verified = verify(made, sizes=sizes) if check and not meta else None
     if not native:
         return Cutting(made.module, slicer, plan, verified)
     exact, made = made, rewrite(slicer, exact=False)

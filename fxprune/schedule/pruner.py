@@ -18,7 +18,7 @@ With gradient accumulation, call `before_step` and `after_step` once per optimiz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -63,6 +63,7 @@ class Pruner:
         epoch: training steps of an epoch, for phases measured in epochs.
         act: does the program's `save` and `rewind`; without it they are refused.
         agree: makes what is decided the same on all processes: rank 0's, broadcast.
+        sizes: heights and widths of images that the network is known to take: each cut is verified there first.
         check: rehearse each mark's cut at once, so that what cannot be cut exactly is known before training.
 
     Raises:
@@ -80,6 +81,7 @@ class Pruner:
         epoch: int | None = None,
         act: Act | None = None,
         agree: Callable[[Any], Any] = lambda decided: decided,
+        sizes: Sequence[tuple[int, int]] = (),
         check: bool = True,
         resuming: bool = False,
     ) -> None:
@@ -88,6 +90,7 @@ class Pruner:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.example = pytree.tree_map_only(Tensor, lambda x: x.to(device), inputs_of(model, example))
         self.calibration, self.epoch, self.act, self.agree, self.check = calibration, epoch, act, agree, check
+        self.sizes = tuple(sizes)
         self.item_number = at
         self.step = 0  # steps done of the present run
         self.generation = 0  # grows when the model's parameters are others, or were set anew
@@ -192,7 +195,8 @@ class Pruner:
         if not isinstance(statement, Cut):
             raise PlanError("the plan cuts nothing", hint="add a line such as: cut filters 50%")
         self.groups = self._rediscover()
-        return cut(self._plan(statement), native=any(n.mode == "native" for n in self.program.spec.of(Norm)))
+        native = any(n.mode == "native" for n in self.program.spec.of(Norm))
+        return cut(self._plan(statement), native=native, sizes=self.sizes)
 
     # -- saving --------------------------------------------------------------------------------------------------------
 
@@ -293,7 +297,7 @@ class Pruner:
     def _rehearsed(self) -> bool:
         """Try the cut of what is marked; where it would not be exact, protect that place and tell to choose anew."""
         try:
-            cut(plan_of(self.groups, self.marked))
+            cut(plan_of(self.groups, self.marked), sizes=self.sizes)
         except RewriteError as error:
             node = error.node or ""
             guarded = guard(self.groups, node) if node else None

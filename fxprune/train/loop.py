@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def train(
     beat: Beat = lambda step, length: None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     seed: int = 0,
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> Trained:
     """Take a network through the phases of a spec.
 
@@ -55,6 +57,7 @@ def train(
         beat: told after every step, in the first process.
         checkpoint_every: steps between two checkpoints.
         seed: of all that is random but the data, which have their own.
+        sizes: heights and widths of images that the network is known to take: each cut is verified there first.
 
     Raises:
         PlanError, InputError: the spec, the data or the network won't do; a run that was begun before is in the way.
@@ -64,7 +67,7 @@ def train(
     on = device or str(next((p.device for p in model.parameters()), torch.device("cpu")))
     with torch.random.fork_rng(devices=[on] if on.startswith("cuda") else []):
         torch.manual_seed(seed)
-        trainer = Trainer(spec, model, example, on, run, seed)
+        trainer = Trainer(spec, model, example, on, run, seed, sizes)
         trainer.gather(data, folder, watch, beat)
         trainer.begin(resume)
         with interruptible() as flag:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,20 @@ class Session:
         device: cpu, cuda, cuda:1, mps.
         run: folder for checkpoints and metrics; None: nothing is written.
         seed: of all that is random but the data.
+        sizes: heights and widths that the network is known to take: cuts are verified there first.
     """
 
-    def __init__(self, spec: Spec, model: nn.Module, example: Any, device: str, run: Path | None, seed: int) -> None:
-        self.spec, self.original, self.run, self.seed = spec, model, run, seed
+    def __init__(
+        self,
+        spec: Spec,
+        model: nn.Module,
+        example: Any,
+        device: str,
+        run: Path | None,
+        seed: int,
+        sizes: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.spec, self.original, self.run, self.seed, self.sizes = spec, model, run, seed, tuple(sizes)
         self.program = program(spec)
         self.training = training(self.program)
         self.fabric = launched(device, self.training.precision)
@@ -119,6 +130,7 @@ class Session:
             epoch=self.batches.epoch,
             act=self.act,
             agree=lambda decided: self.fabric.broadcast(decided),
+            sizes=self.sizes,
             resuming=resuming,
         )
 

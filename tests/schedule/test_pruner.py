@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from fxprune import zoo
 from fxprune.errors import PlanError
-from fxprune.schedule import Pruner
+from fxprune.schedule import Pruner, cutting
 from tests.oracle import assert_exact
 
 SRP = """
@@ -394,3 +394,17 @@ def test_a_slope_is_no_scale() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.PReLU(6), nn.Conv2d(6, 3, 3))
     with pytest.raises(PlanError, match="has no scale"):
         Pruner("mark filters 50%\nshrink l2 on scale { step 1 every 1, until 3 }\ncut\n", model, EXAMPLE)
+
+
+def test_a_cut_is_verified_at_the_sizes_given() -> None:
+    pruner = Pruner("cut filters 50%", edsr(), EXAMPLE, sizes=((8, 8), (4, 20)))
+    verified = pruner.cut().verified
+    assert verified is not None
+    assert [check.shapes[0] for check in verified.checks] == [(1, 3, 8, 8), (2, 3, 4, 20)]
+
+
+def test_a_mark_is_rehearsed_at_the_sizes_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(cutting, "verify", lambda made, sizes: asked.append(sizes))
+    Pruner(SRP, edsr(), EXAMPLE, sizes=[(8, 8)])
+    assert asked == [((8, 8),)]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from fxprune import zoo
 from fxprune.errors import InputError, PlanError
 from fxprune.lang import parse
+from fxprune.pipeline import compile
 from fxprune.schedule import Pruner
 from fxprune.train.events import Event, TrainError
 from fxprune.train.loop import train
@@ -228,3 +229,27 @@ def test_a_network_that_is_no_upscaler() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
     with pytest.raises(InputError, match="loop of your own"):
         train(parse(DATA + "train 3 steps\n"), model, EXAMPLE)
+
+
+class Whole(nn.Module):
+    """Takes whole windows of four by four, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = edsr()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[2] % 4 or x.shape[3] % 4:
+            raise ValueError("not whole windows")
+        made: torch.Tensor = self.net(x)
+        return made
+
+
+def test_every_cut_is_verified_at_the_networks_own_sizes() -> None:
+    twice = DATA + "train 2 steps\ncut filters 20%\ntrain 2 steps\nmark filters 20% by l1\nhold 1 steps\ncut\n"
+    sizes = ((8, 8), (4, 20))
+    done = run(twice, model=Whole(), sizes=sizes)
+    assert done.verified is not None
+    assert [check.shapes[0] for check in done.verified.checks] == [(1, 3, 8, 8), (2, 3, 4, 20)] * 2
+    compiled = compile(twice, Whole(), EXAMPLE, sizes=sizes)
+    assert compiled.report.verified == done.verified
