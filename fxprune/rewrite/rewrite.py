@@ -196,21 +196,18 @@ class _Rewriter:
 
     def floats(self, argument: Any) -> bool:
         """Is it computed from a dimension that no layer sets: batch, height, width?"""
-        waiting = [argument] if isinstance(argument, fx.Node) else []
-        seen: set[fx.Node] = set()
+        waiting: list[tuple[Any, tuple[Any, ...]]] = [(argument, ())] if isinstance(argument, fx.Node) else []
+        seen: set[Any] = set()
         while waiting:
-            node = waiting.pop()
-            if node in seen:
+            node, picks = waiting.pop()  # what is picked of the node's sizes, the first last
+            if (node, str(picks)) in seen:
                 continue
-            seen.add(node)
+            seen.add((node, str(picks)))
             source = next((a for a in node.all_input_nodes if a in self.tensor_nodes), None)
             if source is None:
-                waiting.extend(node.all_input_nodes)
-                continue
-            axes = self.axes[source]
-            asked = [user.args[1] for user in seen if user.args[:1] == (node,) and user.target is operator.getitem]
-            dims = asked if asked else node.args[1:2]
-            if any(not isinstance(d, int) or axes[d] is None for d in dims or ("all",)):
+                picked = node.target is operator.getitem and not isinstance(node.args[1], fx.Node)
+                waiting += [(a, (*picks, node.args[1]) if picked else ()) for a in node.all_input_nodes]
+            elif any(axis is None for axis in _picked(self.axes[source], (*picks, *node.args[1:2]))):
                 return True
         return False
 
@@ -325,3 +322,13 @@ def _values(value: Any) -> list[Value]:
 def _numbers(value: Any) -> bool:
     """A number, or a tuple of numbers: what can follow from a width."""
     return bool(pytree.tree_leaves(value)) and all(isinstance(v, (int, float)) for v in pytree.tree_leaves(value))
+
+
+def _picked(axes: tuple[Axis | None, ...], picks: tuple[Any, ...]) -> tuple[Axis | None, ...]:
+    """Of the axes of a tensor, those whose sizes are picked; the first pick is the last."""
+    for pick in reversed(picks):
+        if isinstance(pick, slice) and all(end is None or isinstance(end, int) for end in (pick.start, pick.stop)):
+            axes = axes[pick.start : pick.stop]
+        elif isinstance(pick, int) and len(axes) > 1:
+            axes = (axes[pick],)
+    return axes

@@ -18,6 +18,7 @@ from fxprune.trace.elsewhere import elsewhere, held_to
 from fxprune.trace.exported import exported
 from fxprune.trace.faithful import Outputs, agreements
 from fxprune.trace.guards import lift
+from fxprune.trace.moot import moot
 from fxprune.trace.padded import unpad
 from fxprune.trace.symbolic import symbolic
 from fxprune.trace.traced import Traced, has_effects, held, module_at, module_path, op_name
@@ -30,7 +31,7 @@ def trace(module: nn.Module, example: tuple[Any, ...]) -> Traced:
     """Trace a copy of `module`, in eval mode; the module itself is not touched.
 
     The rungs: *symbolic* (Python sees no values), *concrete* (Python may ask for the example's sizes; what it was told
-    is guarded in the graph), *export* (`torch.export`: ATen ops).
+    is guarded in the graph), concrete once more with decisions that are *moot*, *export* (`torch.export`: ATen ops).
 
     Args:
         module: any network.
@@ -106,6 +107,7 @@ Rung = Callable[[nn.Module, tuple[Any, ...]], tuple[fx.GraphModule, tuple[str, .
 _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("symbolic", lambda module, example: (symbolic(module, len(example)), ())),
     ("concrete", concrete),
+    ("concrete", moot),
     ("export", exported),
 )
 
@@ -113,7 +115,7 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
 def _climb(copy: nn.Module, outputs: Outputs) -> tuple[str, fx.GraphModule, tuple[str, ...]]:
     """The first rung whose graph agrees with the module: its name, the graph, and what was specialised.
 
-    If none does, the second rung's error is told: it names the line.
+    If none does, the error of the third or the second rung is told: they name the line.
     """
     stopped: list[TraceError] = []
     for name, rung in _RUNGS:
@@ -125,7 +127,7 @@ def _climb(copy: nn.Module, outputs: Outputs) -> tuple[str, fx.GraphModule, tupl
         if _on_meta(copy) or agreements(outputs, graph, outputs.smaller, enough=1) is not None:
             return name, graph, told
         stopped.append(TraceError("the traced network computes something else than the model"))
-    raise stopped[1]
+    raise next((error for error in stopped[2:1:-1] if str(error).startswith("the model")), stopped[1])
 
 
 def _on_meta(module: nn.Module) -> bool:

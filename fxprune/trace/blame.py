@@ -15,7 +15,7 @@ from torch.fx.proxy import TraceError as FxTraceError
 from fxprune.errors import TraceError
 from fxprune.internals import DATA_DEPENDENT
 
-__all__ = ["retell", "running_line", "source_line", "user_frame", "user_line"]
+__all__ = ["refuses", "retell", "running_line", "source_line", "user_frame", "user_line"]
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -44,6 +44,17 @@ def user_line(traceback: TracebackType | None) -> str | None:
             found = _told(traceback.tb_frame, traceback.tb_lineno)
         traceback = traceback.tb_next
     return found
+
+
+def refuses(error: BaseException) -> bool:
+    """Did a line of the model itself raise it, or assert what does not hold?"""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or not _theirs(traceback.tb_frame.f_code.co_filename):
+        return False
+    line = linecache.getline(traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
+    return line.strip().startswith(("raise ", "assert "))
 
 
 def user_frame() -> FrameType | None:

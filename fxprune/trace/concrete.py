@@ -45,6 +45,7 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
+MOST = 1000  # questions about numbers; more are asked by a loop that waits for them to change
 GUARD = "fxprune traced this network for"  # how the message of a guard begins
 
 
@@ -62,6 +63,8 @@ class ConcreteTracer(Tracer):
         self.values: dict[fx.Node, tuple[Any, Any]] = {}
         self.free: set[fx.Node] = set()  # nodes whose plain value depends on the size of the input
         self.answers: list[Answer] = []
+        self.decisions: dict[str, bool] | None = None  # line → what is answered where the numbers in a picture decide
+        self.decided = 0  # how often that was asked
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         """The fake twin of a real tensor, the same one each time."""
@@ -149,6 +152,13 @@ class ConcreteTracer(Tracer):
         self.answers.append(Answer(where, value, free))
         return value
 
+    def decide(self) -> bool | None:
+        """The answer to a question about the numbers in a picture; None if it is not to be answered."""
+        self.decided += 1
+        if self.decisions is None or self.decided > MOST:
+            return None
+        return self.decisions.setdefault(running_line(), False)
+
     def count(self, proxy: Valued) -> int:
         """How many there are of a tuple, a list or a tensor's first dimension: asked for only if that may change."""
         here, there = self.values[proxy.node]
@@ -172,14 +182,21 @@ class ConcreteTracer(Tracer):
         return {PADS if value else EVEN: asked} if asks_for_zero(condition, known) else {}
 
 
-def concrete(module: nn.Module, example: tuple[Any, ...]) -> tuple[fx.GraphModule, tuple[str, ...]]:
+def concrete(
+    module: nn.Module, example: tuple[Any, ...], decisions: dict[str, bool] | None = None
+) -> tuple[fx.GraphModule, tuple[str, ...]]:
     """Trace a copy (`copying.share`) with the example's values at hand; the graph, and the answers that
     could be others at another size.
+
+    Args:
+        decisions: what to answer where the numbers in a picture decide, by line; False where it is not said, which is
+            written down. By default that stops the trace.
 
     Raises:
         TraceError: names the line of the model at which the trace stopped, and why.
     """
     tracer = ConcreteTracer(example, _larger(example))
+    tracer.decisions = decisions
     try:
         with patched(module), _proxies_as_attributes(), quietly():
             graph = tracer.trace(module)

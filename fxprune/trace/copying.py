@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
+from torch.utils import _pytree as pytree
 
 from fxprune.errors import TraceError
 
@@ -38,8 +39,10 @@ def share(module: nn.Module, own: bool = False) -> nn.Module:
     for part in parts:
         for held in (part._parameters, part._buffers, part.__dict__):
             for value in held.values():
-                if type(value) not in _PLAIN and isinstance(value, torch.Tensor) and id(value) not in memo:
-                    memo[id(value)] = _own(value) if own or not isinstance(value, nn.Parameter) else value
+                nested = type(value) in (list, tuple, dict)
+                for tensor in pytree.tree_leaves(value) if nested else () if type(value) in _PLAIN else (value,):
+                    if isinstance(tensor, torch.Tensor) and id(tensor) not in memo:
+                        memo[id(tensor)] = _own(tensor) if own or not isinstance(tensor, nn.Parameter) else tensor
     try:
         for part in parts:
             made = memo[id(part)].__dict__  # written to directly: `nn.Module` would look at each value thrice

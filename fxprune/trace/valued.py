@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from fxprune.internals import DATA_DEPENDENT
 from fxprune.trace.numbers import MATH
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ class Valued(fx.Proxy):
         return self.tracer.answer(self, convert(self.value))
 
     def __bool__(self) -> bool:
-        return bool(self._ask(bool))
+        try:
+            return bool(self._ask(bool))
+        except DATA_DEPENDENT:
+            decided = self.tracer.decide()
+            if decided is None:
+                raise
+            return decided
 
     def __int__(self) -> int:
         return int(self._ask(int))
@@ -61,7 +68,7 @@ class Valued(fx.Proxy):
         return list(self.value) if isinstance(self.value, dict) else super().keys()
 
     def __format__(self, spec: str) -> str:
-        return format(self.value, spec)
+        return str(self.node) if isinstance(self.value, torch.Tensor) else format(self.value, spec)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})

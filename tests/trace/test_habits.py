@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils import checkpoint
 
 import fxprune
+from fxprune.errors import TraceError
 from tests.networks import fill
 from tests.oracle import assert_exact
 
@@ -337,6 +339,33 @@ class WritesToItsConstant(Base):
         return x * table.mean() + table.view(1, 4)[:, :1, None, None]
 
 
+class Warns(Base):
+    """Looks at numbers, to warn and to refuse; computes the same whatever they are."""
+
+    def between(self, x: Any) -> Any:
+        high = x.abs().mean()
+        if high > 50:
+            warnings.warn(f"{high} is large", stacklevel=2)
+        assert not torch.isnan(x).any(), f"not a number in {x}"
+        if torch.isinf(x).any() or x.shape[1] > 100:
+            raise ValueError(f"infinite: {x.max()}")
+        return torch.relu(x)
+
+
+class SizedByAnother(Base):
+    """States a width as a multiple of one that cannot change."""
+
+    def build(self) -> None:
+        self.key = nn.Conv2d(8, 2, 1)
+
+    def between(self, x: Any) -> Any:
+        n, _, h, w = x.shape
+        key = self.key(x).view(n, -1, h * w).permute(0, 2, 1) @ torch.ones(2, 2).triu()
+        length, width = key.shape[-2:]
+        y = torch.reshape(x.view(n, -1, h * w).permute(0, 2, 1), (n, 1, -1, 4 * width))
+        return (y.squeeze(1) * key.sum(-1, keepdim=True)).permute(0, 2, 1).view(n, -1, h, length // h)
+
+
 class TypeAs(Base):
     def build(self) -> None:
         self.mean = torch.rand(1, 8, 1, 1)
@@ -388,6 +417,8 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "sizes given to functions": (GivesSizesToFunctions, False),
     "a slice of a sequence": (TakesPartOfASequence, False),
     "writes to a constant": (WritesToItsConstant, False),
+    "warns by numbers": (Warns, False),
+    "a width stated by another's": (SizedByAnother, False),
     "type_as on an attribute": (TypeAs, False),
     "einops": (Rearranges, False),
 }
@@ -430,3 +461,33 @@ def test_one_picture_after_the_other() -> None:
     assert_exact(net, compiled.kept, compiled.module, IMAGE, (1, 3, 24, 8))
     with pytest.raises(AssertionError, match="traced this network for 1 at"):
         compiled.module(torch.rand(2, 3, 16, 16))
+
+
+class Brightens(Base):
+    """What is computed depends on the picture."""
+
+    def between(self, x: Any) -> Any:
+        if x.isnan().any():
+            raise ValueError("not a number")
+        if x.mean() > 0.5:
+            x = x * 2
+        return x
+
+
+def test_a_decision_that_matters() -> None:
+    with pytest.raises(TraceError, match=r"if x.mean\(\) > 0.5:: a decision in Python depends on values"):
+        fxprune.analyze(Brightens(), torch.rand(IMAGE))
+
+
+class Waits(Base):
+    """A loop that numbers end."""
+
+    def between(self, x: Any) -> Any:
+        while x.mean() > 0.5:
+            x = x / 2
+        return x
+
+
+def test_a_loop_that_numbers_end() -> None:
+    with pytest.raises(TraceError, match=r"while x.mean\(\) > 0.5:: a decision in Python depends on values"):
+        fxprune.analyze(Waits(), torch.rand(IMAGE))
