@@ -258,6 +258,18 @@ def real_pairs(op: Op) -> list[Labels]:
     return [Labels((*x.axes, None) if op.name == "view_as_real" else x.axes[:-1], x.weight)]
 
 
+@rule("diag_embed")
+def diagonal(op: Op) -> list[Labels]:
+    """The last dimension stands along two: a row and a column go together, and hold what the diagonal does or zeros."""
+    x, rank = op.lookup(op.args["self"]), op.outputs[0].dim()
+    if op.args["offset"] != 0:
+        op.fix(x.axes[-1], f"`{op.place.op}` shifts it")
+        x = Labels((*x.axes[:-1], None), x.weight)
+    rest = iter(x.axes[:-1])
+    both = {op.args["dim1"] % rank, op.args["dim2"] % rank}
+    return [Labels(tuple(x.axes[-1] if d in both else next(rest) for d in range(rank)), x.weight)]
+
+
 @rule("squeeze_", "t_", "transpose_", "unsqueeze_")
 def rearranged(op: Op) -> list[Labels]:
     """Dimensions in another order, without some of size one or with one more; the tensor itself is so by now."""

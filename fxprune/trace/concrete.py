@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from fxprune.internals import fake_like, fake_mode, quietly, shell
 from fxprune.trace.blame import retell, running_line
 from fxprune.trace.constants import anew
+from fxprune.trace.diagonals import diagonals
 from fxprune.trace.guards import ASKED, HELD, ratio
 from fxprune.trace.numbers import patched, plain_type
 from fxprune.trace.padded import EVEN, PADS, asks_for_zero
@@ -201,7 +202,8 @@ def concrete(
         with patched(module), _proxies_as_attributes(), quietly():
             graph = tracer.trace(module)
         told = tuple(f"traced for {a.value!r} at {a.where}" for a in tracer.answers if a.free)
-        return anew(fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)), told
+        made = fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)
+        return diagonals(anew(made)), told
     except (Exception, SystemExit) as error:  # the model's own code ran: whatever it raised is told as a line of it
         raise retell(error) from None
 

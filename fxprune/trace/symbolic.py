@@ -7,6 +7,7 @@ from torch import fx, nn
 from fxprune.errors import TraceError
 from fxprune.trace.blame import retell
 from fxprune.trace.constants import anew
+from fxprune.trace.diagonals import diagonals
 from fxprune.trace.tracer import Tracer
 
 __all__ = ["symbolic"]
@@ -23,7 +24,7 @@ def symbolic(module: nn.Module, inputs: int) -> fx.GraphModule:
         raise TraceError("multi-head attention asks for sizes")
     try:
         graph = tracer.trace(module)
-        return anew(fx.GraphModule(tracer.root, graph, class_name=type(module).__name__))
+        return diagonals(anew(fx.GraphModule(tracer.root, graph, class_name=type(module).__name__)))
     except (
         Exception,
         SystemExit,

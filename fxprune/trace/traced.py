@@ -75,6 +75,8 @@ def op_name(node: fx.Node, root: nn.Module) -> str:
 
 
 _LOGIC = ("and_", "is_", "not_", "or_")  # of the module operator, named so for Python's sake
+_SUMS = ("add", "and", "floordiv", "lshift", "mod", "mul", "or", "pow", "rshift", "sub", "truediv", "xor")
+_WRITES = frozenset(["setitem", "delitem", *(f"i{name}" for name in _SUMS)])  # `x[0] = y`, `x += y`
 
 
 def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
@@ -86,7 +88,7 @@ def has_effects(node: fx.Node, layer: nn.Module | None) -> bool:
     if isinstance(node.target, torch._ops.OpOverload):
         return bool(node.target._schema.is_mutable)
     name = str(getattr(node.target, "__name__", node.target))
-    written = name == "setitem" or (name.endswith("_") and not name.endswith("__") and name not in _LOGIC)
+    written = name.strip("_") in _WRITES or (name.endswith("_") and not name.endswith("__") and name not in _LOGIC)
     return written or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
 
 

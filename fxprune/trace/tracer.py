@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -86,7 +87,12 @@ class Tracer(fx.Tracer):
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
     ) -> fx.Node:
-        """A node that remembers the line of the model it came from, as (file, line)."""
+        """A node that remembers the line of the model it came from, as (file, line).
+
+        `x[k] = y` is one op, whether `x` is traced or not.
+        """
+        if "__setitem__" in (target, getattr(target, "__name__", None)):
+            kind, target = "call_function", operator.setitem
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
         frame = user_frame()
         if frame is not None:

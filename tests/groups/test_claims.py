@@ -159,6 +159,7 @@ LINES: dict[str, Line] = {
     "t": (lambda x: A.t(x), ((3, 4),), 7),
     "squeeze": (lambda x: A.squeeze.dim(x, 1), ((3, 1, 4),), 7),
     "unsqueeze": (lambda x: A.unsqueeze(x, 1), ((3, 4),), 7),
+    "diag_embed": (lambda x: A.diag_embed(x, 0, 0, -1), ((3, 4),), 7),
     "transpose_": (lambda x: A.transpose_(A.clone(x), 0, -1), ((3, 2, 4),), 9),
     "t_": (lambda x: A.t_(A.clone(x)), ((3, 4),), 7),
     "squeeze_": (lambda x: A.squeeze_.dim(A.clone(x), -2), ((3, 1, 4),), 7),

@@ -330,13 +330,20 @@ class TakesPartOfASequence(Base):
 
 
 class WritesToItsConstant(Base):
-    """Makes a table without its input, and writes to it."""
+    """Makes tables without its input, and writes to them."""
+
+    def build(self) -> None:
+        self.scale = nn.Parameter(torch.rand(8))
 
     def between(self, x: Any) -> Any:
         table = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).to(x.device)
         table[:, 0] = table[:, 0] * 2 + 1
         table += 1
-        return x * table.mean() + table.view(1, 4)[:, :1, None, None]
+        table[0, 0] = x.mean()
+        row = torch.zeros(1, 8, 1, 1)
+        row[0, :, 0, 0] = self.scale * 2
+        row += self.scale.view(1, -1, 1, 1)
+        return x * table.mean() * row + table.view(1, 4)[:, :1, None, None]
 
 
 class Warns(Base):
@@ -364,6 +371,22 @@ class SizedByAnother(Base):
         length, width = key.shape[-2:]
         y = torch.reshape(x.view(n, -1, h * w).permute(0, 2, 1), (n, 1, -1, 4 * width))
         return (y.squeeze(1) * key.sum(-1, keepdim=True)).permute(0, 2, 1).view(n, -1, h, length // h)
+
+
+class MergesKernels(Base):
+    """Two layers as one: a depthwise kernel is written along the diagonal of a whole one, channel by channel."""
+
+    def build(self) -> None:
+        self.mix, self.scale = nn.Conv2d(8, 8, 1), nn.Parameter(torch.rand(8, 1, 1, 1))
+        self.mask, self.shift = nn.Parameter(torch.rand(8, 1, 3, 3)), nn.Parameter(torch.rand(8))
+
+    def between(self, x: Any) -> Any:
+        filters, wide = self.scale * self.mask, torch.zeros(8, 8, 3, 3)
+        for k in range(8):
+            wide[k, k, :, :] = filters[k, 0, :, :]
+        kernel = F.conv2d(wide, self.mix.weight.permute(1, 0, 2, 3))
+        first = torch.ones(1, 8, 3, 3) * self.mix.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        return torch.relu(F.conv2d(x, kernel, F.conv2d(first, wide).view(-1) + self.shift, padding=1))
 
 
 class TypeAs(Base):
@@ -419,6 +442,7 @@ HABITS: dict[str, tuple[Callable[[], Base], bool]] = {
     "writes to a constant": (WritesToItsConstant, False),
     "warns by numbers": (Warns, False),
     "a width stated by another's": (SizedByAnother, False),
+    "merges kernels in forward": (MergesKernels, False),
     "type_as on an attribute": (TypeAs, False),
     "einops": (Rearranges, False),
 }
