@@ -29,7 +29,7 @@ def diagonals(graph: fx.GraphModule) -> fx.GraphModule:
             continue
         count = zeros.shape[0]
         writes = [user for user in node.users if user.target is operator.setitem][:count]
-        filled = None if bool(zeros.any()) else _filled(node, writes, count, zeros.dim())
+        filled = None if bool(zeros.any()) else _filled(node, writes, count)
         if filled is not None:
             _replace(graph.graph, node, writes, *filled, zeros.dim())
             changed = True
@@ -39,7 +39,7 @@ def diagonals(graph: fx.GraphModule) -> fx.GraphModule:
     return graph
 
 
-def _filled(node: fx.Node, writes: list[fx.Node], count: int, rank: int) -> tuple[fx.Node, tuple[Any, ...]] | None:
+def _filled(node: fx.Node, writes: list[fx.Node], count: int) -> tuple[fx.Node, tuple[Any, ...]] | None:
     """What the diagonal is filled with: a tensor, and what is picked of each of its first coordinates."""
     if len(writes) != count or list(node.users)[:count] != writes:
         return None
@@ -60,7 +60,7 @@ def _filled(node: fx.Node, writes: list[fx.Node], count: int, rank: int) -> tupl
 def _replace(
     graph: fx.Graph, node: fx.Node, writes: list[fx.Node], source: fx.Node, picked: tuple[Any, ...], rank: int
 ) -> None:
-    """One op in place of the writes: the diagonal embedded in the last two dimensions, and these brought to the front."""
+    """One op in place of the writes: the diagonal along the last two dimensions, and these brought to the front."""
     with graph.inserting_before(writes[-1]):
         line = graph.call_function(operator.getitem, (source, (slice(None), *picked)))
         rest = list(range(1, rank - 1))
