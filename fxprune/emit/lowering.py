@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -33,11 +34,24 @@ from fxprune.internals import (
     without_arithmetic,
 )
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "RunError", "lower"]
 
 ATEN = torch.ops.aten
-CASTS: dict[Any, Callable[[Any], Any]] = {int: math.trunc, float: torch.sym_float}
+NUMERIC: dict[Any, Callable[..., Any]] = {  # what Python must know the number for → what need not
+    int: math.trunc,
+    float: torch.sym_float,
+    min: lambda *numbers: reduce(torch.sym_min, numbers),
+    max: lambda *numbers: reduce(torch.sym_max, numbers),
+}
 UNSEEN = ("_enter_autocast", "_exit_autocast", "_set_grad_enabled")  # change torch's state, with no ATen call
+
+
+class RunError(Exception):
+    """The network does not take the input of one of the runs."""
+
+    def __init__(self, run: int) -> None:
+        super().__init__(f"the input of run {run} is not taken")
+        self.run = run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +89,7 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
     def __init__(self, runs: int) -> None:
         super().__init__()
         self.runs = range(runs)
+        self.now = 0  # the run that a call is made in; 0 between calls
         self.graph = fx.Graph()
         self.fake = Memo(fake_mode())
         self.values: dict[fx.Node, tuple[Any, ...]] = {}
@@ -95,8 +110,10 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         outs = []
         with without_arithmetic(self.fake):
             for k in self.runs:
+                self.now = k
                 positional, named = pytree.tree_unflatten([in_run(value, k) for value in given], spec)
                 outs.append(func(*positional, **named))
+        self.now = 0
         self.check_writes(func, args, kwargs or {})
         positional, named = pytree.tree_unflatten([written(value) for value in given], spec)
         return self.recorded(self.graph.call_function(func, positional, named), outs, given)
@@ -206,8 +223,8 @@ class _Runner(fx.Interpreter):
         return self.recorder.tensor(found) if isinstance(found, torch.Tensor) else found
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if target in CASTS and symbolic(args[0]):  # Python would have the number itself
-            return CASTS[target](args[0])
+        if target in NUMERIC and any(map(symbolic, args)):
+            return NUMERIC[target](*args)
         return super().call_function(target, args, kwargs)
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -224,7 +241,8 @@ def lower(module: fx.GraphModule, inputs: Sequence[tuple[Any, ...]]) -> Lowered:
     Raises:
         SizeError: sizes matter in a way that the runs do not agree on; something is written to that is not the
             network's to write to; a value is asked for.
-        Exception: whatever the network raises for one of the inputs.
+        RunError: the network does not take one of the inputs after the first.
+        Exception: whatever it raises for the first.
     """
     if any(getattr(node.target, "__name__", "") in UNSEEN for node in module.graph.nodes):
         raise SizeError("gradients or types are switched within the network")
@@ -238,7 +256,12 @@ def lower(module: fx.GraphModule, inputs: Sequence[tuple[Any, ...]]) -> Lowered:
     recorder.first = given[0].node
     arguments = pytree.tree_unflatten(given, pytree.tree_structure(inputs[0]))
     with every_call(recorder), torch.enable_grad():
-        out = _Runner(module, recorder).run(*arguments)
+        try:
+            out = _Runner(module, recorder).run(*arguments)
+        except Exception:
+            if recorder.now:
+                raise RunError(recorder.now) from None
+            raise
     leaves = pytree.tree_leaves(out)
     if not all(isinstance(leaf, Standin) and leaf.node.op == "call_function" for leaf in leaves):
         raise SizeError("an output is no tensor, or one that was there before")

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from fxprune.emit import export
 from fxprune.emit.assembly import assembled
 from fxprune.emit.export import AXES, export_bytes, runs_of
-from fxprune.emit.lowering import lower
+from fxprune.emit.lowering import RunError, lower
 from fxprune.emit.sizes import Size, SizeError
 from fxprune.internals import DATA_DEPENDENT
 from fxprune.trace import trace
@@ -164,7 +164,7 @@ def test_the_program_can_be_taken_further() -> None:
 def test_shapes_follow_from_those_of_the_input() -> None:
     module = graph_of(lambda: nn.Sequential(nn.Conv2d(3, 12, 3), nn.PixelShuffle(2), nn.Flatten(2)))
     free = ("N", "H", "W")
-    runs = runs_of(EXAMPLE, free, True)
+    runs = runs_of(EXAMPLE, free)
     program = assembled(module, lower(module, runs), runs[0], {axis: n for axis, n in AXES.items() if n in free})
     shapes = {n.name: n.meta["val"].shape for n in program.graph.nodes if n.op != "output"}
     n, _, h, w = shapes[program.graph_signature.user_inputs[0]]
@@ -200,7 +200,7 @@ REFUSED: dict[str, Callable[[], fx.GraphModule]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(case: str) -> None:
     with pytest.raises((SizeError, *DATA_DEPENDENT)):
-        lower(REFUSED[case](), runs_of(EXAMPLE, ("N", "H", "W"), True))
+        lower(REFUSED[case](), runs_of(EXAMPLE, ("N", "H", "W")))
 
 
 def test_what_switches_gradients_is_refused() -> None:
@@ -233,7 +233,7 @@ def test_the_network_keeps_nothing_of_it() -> None:
     whole = nn.Sequential(Remembers(), nn.Conv2d(3, 3, 1))
     module = fx.GraphModule(whole, Leaf().trace(whole))
     before = dict(module.state_dict(keep_vars=True))
-    lower(module, runs_of(EXAMPLE, ("N", "H", "W"), True))
+    lower(module, runs_of(EXAMPLE, ("N", "H", "W")))
     assert "seen" not in vars(module.get_submodule("0"))
     assert all(module.state_dict(keep_vars=True)[name] is tensor for name, tensor in before.items())
 
@@ -264,7 +264,7 @@ ASKED: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.parametrize("name", ASKED)
 def test_numbers_are_computed_in_the_graph(name: str) -> None:
     asked = calling(lambda x: x.new_zeros(2, ASKED[name](*x.shape[2:])) + 1)
-    found = lower(asked, runs_of(EXAMPLE, ("H", "W"), True))
+    found = lower(asked, runs_of(EXAMPLE, ("H", "W")))
     module = fx.GraphModule(nn.Module(), found.graph)
     for shape in ((1, 3, 9, 14), (1, 3, 31, 22)):
         assert module(torch.rand(shape))[0].shape == (2, int(ASKED[name](*shape[2:])))
@@ -281,3 +281,36 @@ def test_only_one_answer_is_an_answer() -> None:
     for ask in (int, lambda size: bool(size - 4), lambda size: bool(size == 4), lambda size: [0] * size, range):
         with pytest.raises(SizeError):
             ask(other)
+
+
+@pytest.mark.parametrize("function", [min, max])
+def test_the_smaller_and_the_larger_are_computed(function: Any) -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    chosen = graph.call_function(function, (graph.call_method("size", (x, 2)), 12))
+    graph.output(graph.call_method("new_zeros", (x, 2, chosen)))
+    found = lower(fx.GraphModule(nn.Module(), graph), runs_of(EXAMPLE, ("H", "W")))
+    module = fx.GraphModule(nn.Module(), found.graph)
+    assert [module(torch.rand(1, 3, h, 9))[0].shape[1] for h in (11, 12, 13)] == [function(h, 12) for h in (11, 12, 13)]
+
+
+def test_a_run_that_is_not_taken_is_named() -> None:
+    runs = [(torch.rand(1, 3, size, 8),) for size in (8, 16, 9)]
+    with pytest.raises(RunError) as told:
+        lower(calling(lambda x: x.view(x.shape[0], 3, x.shape[2] // 4, 4, 8) + 1), runs)
+    assert told.value.run == 2
+
+
+def test_what_differs_at_another_size_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that is another for small images is lowered from large ones only."""
+    module = calling(lambda x: x.mean((2, 3)) if x.shape[2] < 30 else x.view(x.shape[0], 3, -1) + 1)
+    monkeypatch.setattr(export, "runs_of", lambda example, free: [(torch.rand(1, 3, n, 40),) for n in (40, 50)])
+    with pytest.raises(ValueError, match="differs by inf"):
+        export.lowered(module, EXAMPLE, ("H", "W"), 1e-5)
+
+
+def test_the_sizes_that_torch_left_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "lowered", lambda *_: 1 / 0)
+    exported = export_bytes(calling(lambda x: x * 2 if x.shape[2] > 18 else x + 1), (torch.rand(1, 3, 20, 20),))
+    assert exported.done
+    assert exported.note == "not for 11 x 22"
