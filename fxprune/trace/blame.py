@@ -90,6 +90,11 @@ def retell(error: BaseException) -> TraceError:
             f"the model cannot be traced{at}: a decision in Python depends on values that only the data can tell",
             hint="control flow may depend on settings and on sizes, not on the numbers in a picture",
         )
+    if ".numpy() is not supported" in str(error):
+        return TraceError(
+            f"the model cannot be traced{at}: it hands a picture's numbers to numpy, where they cannot be followed",
+            hint="compute it with torch's own functions, or outside of the network",
+        )
     what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return TraceError(
         f"the model cannot be traced{at}: {what}",

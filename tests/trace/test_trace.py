@@ -243,6 +243,14 @@ class TestErrors:
         with pytest.raises(FxpruneError, match="4 channels"):
             fxprune.analyze(net, torch.rand(IMAGE))
 
+    def test_a_model_that_goes_to_numpy_and_back(self) -> None:
+        class Net(nn.Module):
+            def forward(self, x: Any) -> Any:
+                return x * torch.from_numpy(x.detach().numpy() > 0)
+
+        with pytest.raises(TraceError, match=r"numpy\(\) > 0\): it hands a picture's numbers to numpy"):
+            fxprune.analyze(Net(), torch.rand(IMAGE))
+
     def test_a_model_that_cannot_be_copied(self) -> None:
         net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1))
         net.generator = (k for k in range(3))  # type: ignore[assignment]
