@@ -116,13 +116,14 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         self.now = 0
         self.check_writes(func, args, kwargs or {})
         positional, named = pytree.tree_unflatten([written(value) for value in given], spec)
-        return self.recorded(self.graph.call_function(func, positional, named), outs, given)
+        changed = given if func._schema.is_mutable else []
+        return self.recorded(self.graph.call_function(func, positional, named), outs, changed)
 
-    def recorded(self, node: fx.Node, outs: list[Any], given: list[Any]) -> Any:
-        """What a call gave, each tensor of it by a stand-in; one that was written to by the stand-in it has."""
+    def recorded(self, node: fx.Node, outs: list[Any], changed: list[Any]) -> Any:
+        """What a call gave, each tensor of it by a stand-in; one of those that it wrote to by the stand-in it has."""
         self.values[node] = tuple(outs)
         if isinstance(outs[0], torch.Tensor):
-            found = self.known(outs[0], given)
+            found = next((v for v in changed if isinstance(v, Standin) and v.runs[0] is outs[0]), None)
             return self.standin(node, outs) if found is None else found
         if outs[0] is None:
             return None
@@ -135,9 +136,6 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
             part = self.graph.call_function(operator.getitem, (node, place))
             made.append(self.standin(part, row))
         return type(outs[0])(made)
-
-    def known(self, out: torch.Tensor, given: list[Any]) -> Standin | None:
-        return next((value for value in given if isinstance(value, Standin) and value.runs[0] is out), None)
 
     def standin(self, node: fx.Node, runs: Sequence[torch.Tensor], grad: bool = False) -> Standin:
         """A stand-in for what a node gives."""
@@ -226,6 +224,11 @@ class _Runner(fx.Interpreter):
         if target in NUMERIC and any(map(symbolic, args)):
             return NUMERIC[target](*args)
         return super().call_function(target, args, kwargs)
+
+    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target == "contiguous" and isinstance(args[0], Standin):  # torch leaves the call out where it need not be
+            return ATEN.contiguous.default(*args, **kwargs)
+        return super().call_method(target, args, kwargs)
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         return shell(self.fetch_attr(target), self.recorder.tensor)(*args, **kwargs)
