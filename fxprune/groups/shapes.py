@@ -263,7 +263,7 @@ def diagonal(op: Op) -> list[Labels]:
     """The last dimension stands along two: a row and a column go together, and hold what the diagonal does or zeros."""
     x, rank = op.lookup(op.args["self"]), op.outputs[0].dim()
     if op.args["offset"] != 0:
-        op.fix(x.axes[-1], f"`{op.place.op}` shifts it")
+        op.fix(x.axes[-1], f"`{op.place.op}` depends on the position along it")
         x = Labels((*x.axes[:-1], None), x.weight)
     rest = iter(x.axes[:-1])
     both = {op.args["dim1"] % rank, op.args["dim2"] % rank}
@@ -284,7 +284,7 @@ def rearranged(op: Op) -> list[Labels]:
         dims = op.args.get("dim")
         gone = {d % rank for d in ([dims] if isinstance(dims, int) else dims or ())}
         if rank - len(gone) != out.dim():  # not all of these were of size one, or it is not said which
-            op.fix_all(x, f"`{op.place.op}` takes dimensions away that it does not name")
+            op.fix_all(x, f"`{op.place.op}` lays it out anew")
             return [bare(out)]
         axes = [axis for d, axis in enumerate(axes) if d not in gone]
     return [Labels(tuple(axes), x.weight)]
