@@ -283,16 +283,18 @@ def usable_device(name: str) -> Any:
     """
     import torch
 
-    hint = "write cpu or cuda"
     try:
         device = torch.device(name)
     except RuntimeError:
+        hint = "write cpu or cuda"
         raise InputError(f"--device {name}: there is no such kind of device", hint=hint) from None
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {name}: not available here: {reason}", hint=hint) from None
+        kinds = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        there = ", ".join(kind for kind, here in kinds.items() if here)
+        raise InputError(f"--device {name}: not available here: {reason}", hint=f"there is {there}") from None
     return device
 
 

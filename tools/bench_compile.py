@@ -1,6 +1,7 @@
 """Networks of the zoo → seconds and memory of finding and cutting half of their channels, beside torch-pruning.
 
     python tools/bench_compile.py [--networks edsr,edsr-l,rcan] [--depths 16,64,256,1024] [--repeat 5] [--json]
+    python tools/bench_compile.py --stages swinir_light,swinir,hat [--repeat 1] [--json]
 
 Ours: trace, discovery, rewrite with a random half of each group gone; no verification. The peer: torch-pruning's
 MagnitudePruner at ratio 0.5, its dependency graph included. Every run is a process of its own with one thread, ours
@@ -12,6 +13,10 @@ The peer runs the network for real, so the example is small: 1x3x8x8, given in a
 batch off and then goes wrong on channel attention). It breaks off on a pixel shuffle with an IndexError, so it gets the
 usual way round: the upsampler's convolution is left whole, which here it need not be. Mean shift and last convolution,
 which an expert would protect, are named to it too; we find them.
+
+With --stages, every stage of a whole compile of other networks instead, half of the filters gone, at 48x48: processor
+seconds of one thread. The peer is torch.export.export of the original, then save and load, with free height and width;
+ours leaves the batch free too where it can. Loading is no part of a compile, and in neither sum.
 """
 
 from __future__ import annotations
@@ -50,10 +55,15 @@ def main() -> int:
     parser.add_argument("--depths", default="16,64,256,1024", help="blocks of the EDSRs of width 8; empty: none")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each, of which the median counts")
     parser.add_argument("--json", action="store_true", help="print figures for machines instead of tables")
+    parser.add_argument("--stages", default="", help="of the zoo: time each stage of a whole compile of these instead")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(child(**json.loads(options.child))))
+        return 0
+    if options.stages:
+        wholes = {name: compare(name, {}, options.repeat, ("compile", "export")) for name in options.stages.split(",")}
+        print(json.dumps(wholes, indent=2) if options.json else "\n".join(staged(wholes)))
         return 0
     names = [name for name in options.networks.split(",") if name]
     if unknown := sorted(set(names) - set(NETWORKS)):
@@ -127,6 +137,8 @@ def child(side: str, zoo: str, arguments: dict[str, Any]) -> dict[str, float]:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if side in ("compile", "export"):
+        return {"compile": whole, "export": exported}[side](networks.build(zoo, **arguments).eval())
     cut = {"ours": ours, "peer": peer}[side]
     example = torch.rand(1, 3, 8, 8)
     start = time.perf_counter()
@@ -169,6 +181,59 @@ def ours(model: Any, example: Any) -> dict[str, float]:
     clock.append(time.perf_counter())
     stages = dict(zip(("trace", "discover", "rewrite"), np.diff(clock).tolist(), strict=True))
     return {**stages, "discovery_mebibytes": mebibytes, "left": sum(p.numel() for p in compact.parameters())}
+
+
+def whole(model: Any) -> dict[str, float]:
+    """Processor seconds of each stage of a compile, and of loading the program it wrote."""
+    import io
+
+    import torch
+
+    from fxprune import lang
+    from fxprune.emit.export import export_bytes
+    from fxprune.emit.source import generate
+    from fxprune.groups import discover
+    from fxprune.plan import make_plan
+    from fxprune.rewrite import Slicer, can_mend, rewrite, verify
+    from fxprune.trace import trace
+
+    clock, example = Clock(), (torch.rand(1, 3, 48, 48),)
+    traced = clock("trace", lambda: trace(model, example))
+    groups = clock("discover", lambda: discover(traced, can_mend))
+    plan = clock("plan", lambda: make_plan(lang.parse("cut filters 50% by l1"), groups))
+    made = clock("rewrite", lambda: rewrite(Slicer.of(groups, plan.removed)))
+    clock("verify", lambda: verify(made))
+    clock("source", lambda: generate(made.module, title="network"))
+    program = clock("program", lambda: export_bytes(made.module, example))
+    clock("load", lambda: torch.export.load(io.BytesIO(program.data)))
+    return {**clock.seconds, "mebibytes": len(program.data) / 2**20, "free": len(program.free)}
+
+
+def exported(model: Any) -> dict[str, float]:
+    """Processor seconds of torch.export, of saving and of loading what it made."""
+    import io
+
+    import torch
+
+    free = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    clock, buffer, example = Clock(), io.BytesIO(), (torch.rand(1, 3, 48, 48),)
+    made = clock("export", lambda: torch.export.export(model, example, dynamic_shapes=(free,), strict=False))
+    clock("save", lambda: torch.export.save(made, buffer))
+    clock("load", lambda: torch.export.load(io.BytesIO(buffer.getvalue())))
+    return {**clock.seconds, "mebibytes": len(buffer.getvalue()) / 2**20}
+
+
+class Clock:
+    """Processor seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, do: Any) -> Any:
+        start = time.process_time()
+        made = do()
+        self.seconds[name] = time.process_time() - start
+        return made
 
 
 def peer(model: Any, example: Any) -> dict[str, float]:
@@ -221,6 +286,28 @@ def table(networks: dict[str, Any]) -> list[str]:
             f"{other['seconds'] / mine['seconds']:7.1f}   {memory:>24}{other['mebibytes']:9.1f}"
             f"{mine['left']:25,.0f}{other['left']:12,.0f}"
         )
+    return lines
+
+
+def staged(wholes: dict[str, Any]) -> list[str]:
+    """Seconds of each stage for each network, and how many times longer torch.export alone takes than the program."""
+    stages = ("trace", "discover", "plan", "rewrite", "verify", "source", "program")
+    lines = [
+        f"{'network':14}{''.join(f'{stage:>10}' for stage in stages)}{'sum':>8}{'load':>8}   torch: export + save, load"
+    ]
+    for name, found in wholes.items():
+        mine, other = found["compile"], found["export"]
+        if "failed" in mine:
+            lines.append(f"{name:14}{mine['failed']}")
+            continue
+        line = f"{name:14}{''.join(f'{mine[stage]:10.2f}' for stage in stages)}"
+        line += f"{sum(mine[stage] for stage in stages):8.2f}{mine['load']:8.2f}"
+        if "failed" in other:
+            lines.append(f"{line}   failed: {other['failed']}")
+            continue
+        theirs = other["export"] + other["save"]
+        ratios = f"{theirs / mine['program']:.1f} and {other['load'] / mine['load']:.1f} times ours"
+        lines.append(f"{line}{other['export']:10.2f} +{other['save']:6.2f},{other['load']:7.2f}: {ratios}")
     return lines
 
 

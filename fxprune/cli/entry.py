@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a mistake of the user's, told in a few lines on stderr; 2 
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import traceback
@@ -45,6 +46,9 @@ class Front(click.Group):
             code = done if isinstance(done, int) else 0
         except click.ClickException as error:
             error.show()
+            misplaced = re.search(r"extra arguments? \((\w+=\S*?)[ )]", error.message)
+            if misplaced:
+                click.echo(f"  hint: settings are given by --set: --set {misplaced[1]}", err=True)
             code = USAGE
         except (click.Abort, KeyboardInterrupt):
             code = told("interrupted", INTERRUPTED, args)

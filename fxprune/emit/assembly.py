@@ -22,7 +22,7 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 
 from fxprune.emit.lowering import Lowered
-from fxprune.emit.sizes import SizeError
+from fxprune.emit.sizes import Undecided
 from fxprune.internals import free_number, mode_of
 
 __all__ = ["assembled"]
@@ -60,7 +60,7 @@ class _Shapes:
             return self.fresh(tuple(runs))
         if first is None:
             return None
-        raise SizeError(f"a value of type {type(first).__name__}")
+        raise Undecided(f"a value of type {type(first).__name__}")
 
     def tensor(self, runs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Of the shape, strides and type of a tensor; the same for all that are alike."""

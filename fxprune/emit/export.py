@@ -18,8 +18,8 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from fxprune.emit.assembly import assembled
-from fxprune.emit.lowering import RunError, lower
-from fxprune.emit.sizes import SizeError
+from fxprune.emit.lowering import NotTaken, lower
+from fxprune.emit.sizes import Undecided
 from fxprune.internals import quietly
 
 __all__ = ["Exported", "export_bytes", "export_pt2"]
@@ -195,10 +195,10 @@ def lowered(module: fx.GraphModule, example: tuple[Any, ...], free: tuple[str, .
         try:
             found = lower(module, runs)
             break
-        except RunError as error:
+        except NotTaken as error:
             del runs[error.run]  # a size that the model does not take
     if len(runs) < 2:
-        raise SizeError("the model takes one size")
+        raise Undecided("the model takes one size")
     program = assembled(module, found, runs[0], {axis: name for axis, name in AXES.items() if name in free})
     return checked(program, module, example, free, tolerance, ours=True)
 
@@ -207,13 +207,13 @@ def exported(module: nn.Module, example: tuple[Any, ...], batch_free: bool, tole
     """Export by torch.export.
 
     Raises:
-        SizeError: the batch cannot be free.
+        Undecided: the batch cannot be free.
         Exception: whatever torch raises for a model that it cannot take.
     """
     program = trace(module, example, batch_free)
     free = free_axes(program)
     if batch_free and "N" not in free:
-        raise SizeError("the batch is fixed")  # to the double of the example's
+        raise Undecided("the batch is fixed")  # to the double of the example's
     return checked(program, module, example, free, tolerance)
 
 
@@ -236,7 +236,7 @@ def checked(
     loaded, worst, seen = program.module(), 0.0, 0
     fixed = [name for name in AXES.values() if name not in free]
     notes = [f"{', '.join(fixed)} fixed to the example's"] if fixed else []
-    failed: Exception = SizeError("the model takes no other size")
+    failed: Exception = Undecided("the model takes no other size")
     for given in other_sizes(example, free):
         pair = (given, sized(given, only(free, lambda n, h, w: (2 * n, h, w))))[: 1 + ("N" in free)]
         try:

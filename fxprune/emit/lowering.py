@@ -20,7 +20,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from fxprune.emit.sizes import SizeError, number, symbolic
+from fxprune.emit.sizes import Undecided, number, symbolic
 from fxprune.internals import (
     EveryCall,
     Memo,
@@ -34,7 +34,7 @@ from fxprune.internals import (
     without_arithmetic,
 )
 
-__all__ = ["Lowered", "RunError", "lower"]
+__all__ = ["Lowered", "NotTaken", "lower"]
 
 ATEN = torch.ops.aten
 NUMERIC: dict[Any, Callable[..., Any]] = {  # what Python must know the number for → what need not
@@ -46,7 +46,7 @@ NUMERIC: dict[Any, Callable[..., Any]] = {  # what Python must know the number f
 UNSEEN = ("_enter_autocast", "_exit_autocast", "_set_grad_enabled")  # change torch's state, with no ATen call
 
 
-class RunError(Exception):
+class NotTaken(Exception):  # noqa: N818, a finding: no user meets it
     """The network does not take the input of one of the runs."""
 
     def __init__(self, run: int) -> None:
@@ -80,7 +80,7 @@ class Standin(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        raise SizeError(f"{func} is called where it is not seen")
+        raise Undecided(f"{func} is called where it is not seen")
 
 
 class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
@@ -128,11 +128,11 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         if outs[0] is None:
             return None
         if not isinstance(outs[0], (list, tuple)) or len({len(out) for out in outs}) > 1:
-            raise SizeError(f"{node.target} gives a number, or as many tensors as the input's size says")
+            raise Undecided(f"{node.target} gives a number, or as many tensors as the input's size says")
         made = []
         for place, row in enumerate(zip(*outs, strict=True)):
             if not isinstance(row[0], torch.Tensor):
-                raise SizeError(f"{node.target} gives a number")
+                raise Undecided(f"{node.target} gives a number")
             part = self.graph.call_function(operator.getitem, (node, place))
             made.append(self.standin(part, row))
         return type(outs[0])(made)
@@ -155,10 +155,10 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         """The node that computes a number.
 
         Raises:
-            SizeError: it is no number, but an answer.
+            Undecided: it is no number, but an answer.
         """
         if type(values[0]) not in (int, float):
-            raise SizeError("the network asks whether a size is this or that")
+            raise Undecided("the network asks whether a size is this or that")
         key = function, args
         if key not in self.numbers:
             self.numbers[key] = self.graph.call_function(function, args)
@@ -169,13 +169,13 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         """What stands for a tensor; one that is new is a constant.
 
         Raises:
-            SizeError: it has no memory, or is not of a plain kind.
+            Undecided: it has no memory, or is not of a plain kind.
         """
         if isinstance(tensor, Standin) and hasattr(tensor, "runs"):
             return tensor
         if id(tensor) not in self.tensors:
             if not is_whole(tensor):
-                raise SizeError(f"a {type(tensor).__name__} is not a constant")
+                raise Undecided(f"a {type(tensor).__name__} is not a constant")
             name = f"lifted_tensor_{len(self.constants)}"
             self.constants[name] = tensor
             self.hold(name, tensor)
@@ -200,13 +200,13 @@ class _Recorder(EveryCall):  # type: ignore[no-untyped-call]
         """Refuse to write to what was there before the first call.
 
         Raises:
-            SizeError: that is what the call does.
+            Undecided: that is what the call does.
         """
         given = {**{a.name: value for a, value in zip(func._schema.arguments, args, strict=False)}, **kwargs}
         written_to = [a.name for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
         for value in pytree.tree_leaves([given.get(name) for name in written_to]):
             if isinstance(value, torch.Tensor) and memory(self.tensor(value).runs[0]) in self.fixed:
-                raise SizeError(f"{func} writes to an input, a parameter or a buffer")
+                raise Undecided(f"{func} writes to an input, a parameter or a buffer")
 
 
 class _Runner(fx.Interpreter):
@@ -242,19 +242,19 @@ def lower(module: fx.GraphModule, inputs: Sequence[tuple[Any, ...]]) -> Lowered:
         inputs: tensors, of a shape for each run.
 
     Raises:
-        SizeError: sizes matter in a way that the runs do not agree on; something is written to that is not the
+        Undecided: sizes matter in a way that the runs do not agree on; something is written to that is not the
             network's to write to; a value is asked for.
-        RunError: the network does not take one of the inputs after the first.
+        NotTaken: the network does not take one of the inputs after the first.
         Exception: whatever it raises for the first.
     """
     if any(getattr(node.target, "__name__", "") in UNSEEN for node in module.graph.nodes):
-        raise SizeError("gradients or types are switched within the network")
+        raise Undecided("gradients or types are switched within the network")
     recorder = _Recorder(len(inputs))
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         recorder.hold(name, tensor)
     rows = list(zip(*(pytree.tree_leaves(given) for given in inputs), strict=True))
     if not all(isinstance(tensor, torch.Tensor) for row in rows for tensor in row):
-        raise SizeError("an input is no tensor")
+        raise Undecided("an input is no tensor")
     given = [recorder.take(place, row) for place, row in enumerate(rows)]
     recorder.first = given[0].node
     arguments = pytree.tree_unflatten(given, pytree.tree_structure(inputs[0]))
@@ -263,11 +263,11 @@ def lower(module: fx.GraphModule, inputs: Sequence[tuple[Any, ...]]) -> Lowered:
             out = _Runner(module, recorder).run(*arguments)
         except Exception:
             if recorder.now:
-                raise RunError(recorder.now) from None
+                raise NotTaken(recorder.now) from None
             raise
     leaves = pytree.tree_leaves(out)
     if not all(isinstance(leaf, Standin) and leaf.node.op == "call_function" for leaf in leaves):
-        raise SizeError("an output is no tensor, or one that was there before")
+        raise Undecided("an output is no tensor, or one that was there before")
     recorder.graph.output(tuple(leaf.node for leaf in leaves))
     places = tuple(value.node for value in given)
     return Lowered(

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import fx
 
-__all__ = ["Size", "SizeError", "Write", "number", "symbolic"]
+__all__ = ["Size", "Undecided", "Write", "number", "symbolic"]
 
 Write = Callable[[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]], fx.Node]  # (operator, arguments, values)
 
 
-class SizeError(Exception):
+class Undecided(Exception):  # noqa: N818, a finding: no user meets it
     """Something depends on the size of the input for which the graph has no words."""
 
 
@@ -70,10 +70,10 @@ class Size:
         """The number, where there is only one.
 
         Raises:
-            SizeError: it is not the same in all runs.
+            Undecided: it is not the same in all runs.
         """
         if not self.same:
-            raise SizeError("a number depends on the size of the input where Python or torch must know it")
+            raise Undecided("a number depends on the size of the input where Python or torch must know it")
         return self.values[0]
 
     def node(self) -> Any:

@@ -14,7 +14,8 @@ from click.testing import Result
 import fxprune
 from fxprune import pipeline
 from fxprune.cli import front
-from fxprune.job import Settings, settings, stem_of, typed
+from fxprune.errors import InputError
+from fxprune.job import Settings, settings, stem_of, typed, usable_device
 
 Run = Callable[..., Result]
 Golden = Callable[[Path, str], None]
@@ -291,3 +292,19 @@ def test_a_command_that_is_not_written_right(arguments: list[str], run: Run) -> 
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stderr.startswith("Usage: fxprune")
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch, "empty", missing)
+    with pytest.raises(InputError, match="not available here: Torch not compiled") as told:
+        usable_device("cuda")
+    assert str(told.value.diagnostics[0].hint).startswith("there is cpu")
+
+
+def test_a_setting_that_is_an_argument_is_told_how_to_be_one(run: Run) -> None:
+    result = run("compile", "half.prune", "net.py", "weights=net.pth", "scale=2")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "  hint: settings are given by --set: --set weights=net.pth"

@@ -18,8 +18,8 @@ from torch.utils import _pytree as pytree
 from fxprune.emit import export
 from fxprune.emit.assembly import assembled
 from fxprune.emit.export import AXES, export_bytes, runs_of
-from fxprune.emit.lowering import RunError, lower
-from fxprune.emit.sizes import Size, SizeError
+from fxprune.emit.lowering import NotTaken, lower
+from fxprune.emit.sizes import Size, Undecided
 from fxprune.internals import DATA_DEPENDENT
 from fxprune.trace import trace
 
@@ -108,7 +108,7 @@ def ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left to torch.export."""
 
     def refuse(*_: Any) -> Any:
-        raise SizeError("not asked")
+        raise Undecided("not asked")
 
     monkeypatch.setattr(export, "exported", refuse)
 
@@ -209,7 +209,7 @@ REFUSED: dict[str, Callable[[], fx.GraphModule]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(case: str) -> None:
-    with pytest.raises((SizeError, *DATA_DEPENDENT)):
+    with pytest.raises((Undecided, *DATA_DEPENDENT)):
         lower(REFUSED[case](), runs_of(EXAMPLE, ("N", "H", "W")))
 
 
@@ -218,7 +218,7 @@ def test_what_switches_gradients_is_refused() -> None:
     x = graph.placeholder("x")
     graph.call_function(torch._C._set_grad_enabled, (False,))
     graph.output(graph.call_function(torch.relu, (x,)))
-    with pytest.raises(SizeError, match="switched"):
+    with pytest.raises(Undecided, match="switched"):
         lower(fx.GraphModule(nn.Module(), graph), [EXAMPLE])
 
 
@@ -289,7 +289,7 @@ def test_only_one_answer_is_an_answer() -> None:
     assert bool(same_size < 5)
     assert bool(other > 3)
     for ask in (int, lambda size: bool(size - 4), lambda size: bool(size == 4), lambda size: [0] * size, range):
-        with pytest.raises(SizeError):
+        with pytest.raises(Undecided):
             ask(other)
 
 
@@ -306,7 +306,7 @@ def test_the_smaller_and_the_larger_are_computed(function: Any) -> None:
 
 def test_a_run_that_is_not_taken_is_named() -> None:
     runs = [(torch.rand(1, 3, size, 8),) for size in (8, 16, 9)]
-    with pytest.raises(RunError) as told:
+    with pytest.raises(NotTaken) as told:
         lower(calling(lambda x: x.view(x.shape[0], 3, x.shape[2] // 4, 4, 8) + 1), runs)
     assert told.value.run == 2
 
