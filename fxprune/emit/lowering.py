@@ -40,6 +40,7 @@ ATEN = torch.ops.aten
 NUMERIC: dict[Any, Callable[..., Any]] = {  # what Python must know the number for → what need not
     int: math.trunc,
     float: torch.sym_float,
+    math.sqrt: lambda number: number**0.5,
     min: lambda *numbers: reduce(torch.sym_min, numbers),
     max: lambda *numbers: reduce(torch.sym_max, numbers),
 }

@@ -304,6 +304,16 @@ def test_the_smaller_and_the_larger_are_computed(function: Any) -> None:
     assert [module(torch.rand(1, 3, h, 9))[0].shape[1] for h in (11, 12, 13)] == [function(h, 12) for h in (11, 12, 13)]
 
 
+def test_the_side_of_a_square_is_computed() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    side = graph.call_function(int, (graph.call_function(math.sqrt, (graph.call_method("size", (x, 2)),)),))
+    graph.output(graph.call_method("new_zeros", (x, 2, side)))
+    found = lower(fx.GraphModule(nn.Module(), graph), runs_of(EXAMPLE, ("H", "W")))
+    module = fx.GraphModule(nn.Module(), found.graph)
+    assert [module(torch.rand(1, 3, h, 9))[0].shape[1] for h in (35, 36, 49)] == [5, 6, 7]
+
+
 def test_a_run_that_is_not_taken_is_named() -> None:
     runs = [(torch.rand(1, 3, size, 8),) for size in (8, 16, 9)]
     with pytest.raises(NotTaken) as told:
