@@ -293,8 +293,8 @@ def usable_device(name: str) -> Any:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         kinds = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        there = ", ".join(kind for kind, here in kinds.items() if here)
-        raise InputError(f"--device {name}: not available here: {reason}", hint=f"there is {there}") from None
+        hint = f"there is {', '.join(kind for kind, here in kinds.items() if here)}"
+        raise InputError(f"--device {name}: not available here: {reason}", hint=hint) from None
     return device
 
 

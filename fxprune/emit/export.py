@@ -197,10 +197,24 @@ def lowered(module: fx.GraphModule, example: tuple[Any, ...], free: tuple[str, .
             break
         except NotTaken as error:
             del runs[error.run]  # a size that the model does not take
-    if len(runs) < 2:
-        raise Undecided("the model takes one size")
+    if len(runs) < 2 and "H" in free:
+        return of_one_size(module, example, free, tolerance)
     program = assembled(module, found, runs[0], {axis: name for axis, name in AXES.items() if name in free})
     return checked(program, module, example, free, tolerance, ours=True)
+
+
+def of_one_size(module: fx.GraphModule, example: tuple[Any, ...], free: tuple[str, ...], tolerance: float) -> Exported:
+    """The same for a network that takes no other height and width; the batch may be free.
+
+    Raises:
+        Undecided: it takes other squares, of which height and width cannot be told apart.
+        Exception: as `lowered`.
+    """
+    try:
+        lower(module, [example, sized(example, lambda n, h, w: (n, 2 * h, 2 * w))])
+    except NotTaken:
+        return lowered(module, example, tuple(name for name in free if name == "N"), tolerance)
+    raise Undecided("the model takes squares")
 
 
 def exported(module: nn.Module, example: tuple[Any, ...], batch_free: bool, tolerance: float) -> Exported:

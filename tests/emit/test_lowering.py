@@ -146,6 +146,31 @@ def test_every_small_network_is_lowered(name: str) -> None:
     assert export_bytes(module, inputs).done
 
 
+FIXED: dict[str, tuple[Callable[[Tensor], Any], tuple[str, ...]]] = {
+    "a batch": (lambda x: x + torch.ones(8, 12), ("N",)),
+    "one image": (lambda x: x.view(3, 8, 12) + 1, ()),
+}
+
+
+@pytest.mark.usefixtures("ours_alone")
+@pytest.mark.parametrize("case", FIXED)
+def test_one_height_and_width(case: str) -> None:
+    function, free = FIXED[case]
+    exported = export_bytes(calling(function), EXAMPLE)
+    assert exported.free == free
+    x = torch.rand(1, 3, 8, 12)
+    assert same(loaded(exported.data).module()(x), function(x))
+
+
+@pytest.mark.usefixtures("ours_alone")
+def test_squares_alone_are_left_to_torch() -> None:
+    def turned(x: Tensor) -> Tensor:
+        return x + x.transpose(2, 3)
+
+    assert not export_bytes(calling(turned), (torch.rand(1, 3, 8, 8),)).done
+    assert export_bytes(calling(lambda x: x + 1), (torch.rand(1, 3, 8, 8),)).done
+
+
 @pytest.mark.parametrize("name", ["padded", "filled", "attention"])
 def test_the_ops_are_those_of_torch_export(name: str) -> None:
     module = graph_of(ALIKE[name])
