@@ -24,15 +24,16 @@ coordinate, and the rule of each operation says where they go. Coordinates that 
 kept or removed together. An operation that is not listed protects every channel it touches, and `fxprune groups` says
 `no rule for …`: nothing is guessed.
 
-A rule of your own is a function with a decorator, see [`fxprune.rule`](api.md):
+A rule of your own, for an operation of another library or in place of one of these, is a function with a decorator, see
+[`fxprune.rule`](api.md):
 
 ```python
 import fxprune
 from fxprune.groups.labels import Labels
 
 
-@fxprune.rule("my_shift")
-def my_shift(op) -> list[Labels]:
+@fxprune.rule("my_library.shift")
+def shift(op) -> list[Labels]:
     \"\"\"Each channel by itself: what comes out is labelled as what came in.\"\"\"
     return [op.lookup(op.tensors()[0])]
 ```

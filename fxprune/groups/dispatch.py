@@ -78,7 +78,7 @@ class _Rules(_Book):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         out, macs = self.call(func, args, kwargs)
         flat = (out,) if isinstance(out, torch.Tensor) else _tensors(out)
-        if func.namespace == "aten" and flat:
+        if flat:
             op = Op(func, bind(func, args, kwargs), flat, self.place, self.ties, self.read, self.can_mend)
             op.macs = macs
             op.plain = self.plain

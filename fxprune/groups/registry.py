@@ -1,4 +1,4 @@
-"""The registry that every rule signs into, by the name of its ATen op."""
+"""The registry that every rule signs into, by the name of its op."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule for ATen ops by name (`"softmax"` covers all its overloads).
+    """Register a rule for ops by name: `"softmax"` for torch's, with all overloads, `"library.shift"` for another's.
 
     A rule gets an `Op` and returns the labels of each output tensor, in order; it ties, fixes and books through the
-    `Op`. A later rule for the same name replaces an earlier one.
+    `Op`. A later rule for the same name replaces an earlier one. What has no rule protects all that it touches.
     """
 
     def register(function: Rule) -> Rule:

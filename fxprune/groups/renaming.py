@@ -11,11 +11,7 @@ from fxprune.groups.ghosts import Ghost, Memory, Stretch
 from fxprune.groups.labels import FIXED, Axis, Ids, Labels, Value
 from fxprune.groups.roots import NONE, Roots, axes_of, flags_of
 
-__all__ = ["NowhereError", "Renaming"]
-
-
-class NowhereError(Exception):
-    """Something in a stretch is neither made there nor entered it."""
+__all__ = ["Renaming"]
 
 
 class _Table:
@@ -78,6 +74,7 @@ class Renaming:
         self.ghosts: dict[int, Ghost] = {}
         self.ghosts_back: dict[int, Ghost] = {}
         self.memories: dict[int, Memory] = {}
+        self.nowhere = False  # something was renamed that is neither made in the stretch nor was met
         self.renamed: tuple[list[Ids], list[Ids]] = ([], [])
 
     # -- meeting
@@ -172,7 +169,7 @@ class Renaming:
         """For the tensors that are not made yet."""
         return Stretch(self.shift, self.ghosts, self.memories)
 
-    # -- renaming; what is neither made in the stretch nor was met raises `NowhereError`, or makes it unsettled
+    # -- renaming; what is neither made in the stretch nor was met makes it unsettled
 
     def fresh(self, start: int, stop: int, to: int) -> None:
         """Ids made on the way."""
@@ -180,7 +177,9 @@ class Renaming:
             self.there.enter(slice(start, stop), np.arange(to, to + stop - start))
 
     def settled(self) -> bool:
-        """Has every id that was renamed a new one?"""
+        """Has everything that was renamed a new name?"""
+        if self.nowhere:
+            return False
         old, new = (np.concatenate([np.empty(0, np.int64), *ids]) for ids in self.renamed)
         return bool(((old == FIXED) == (new == FIXED)).all())
 
@@ -229,7 +228,8 @@ class Renaming:
     def _ghost(self, old: Ghost) -> Ghost:
         if old.root != NONE:
             if self.root_there[old.root] == NONE:
-                raise NowhereError
+                self.nowhere = True
+                return old
             return self.given(int(self.root_there[old.root]))
         labels = old.labels
         return Ghost(old.facts, self.memory(old.memory), None if labels is None else self.labels(labels), None)
@@ -243,6 +243,6 @@ class Renaming:
             elif old.root != NONE and self.stored_there[old.root] != NONE:
                 found = self.stored[self.stored_there[old.root]]
             else:
-                raise NowhereError
+                self.nowhere, found = True, old
             self.memories[id(old)] = found
         return found

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from fxprune.groups.flow import PLAIN, Flow, each
 from fxprune.groups.ghosts import Ghost
 from fxprune.groups.labels import Count, Event, Ids, Place, Protection, Ties
-from fxprune.groups.renaming import NowhereError, Renaming
+from fxprune.groups.renaming import Renaming
 from fxprune.groups.roots import NONE, Roots, axes_of
 from fxprune.groups.twins import Looks, Twins
 from fxprune.internals import FakeTensorMode
@@ -99,10 +99,7 @@ class Repeats:
             return 0
         if last != best:
             self._reach(best, new, count)
-        try:
-            return self._tell(best, new, count)
-        except NowhereError:
-            return 0
+        return self._tell(best, new, count)
 
     def _begin(self, node: int, inputs: Any) -> None:
         """Note where stretches that begin with the same, for inputs that look alike, begin."""

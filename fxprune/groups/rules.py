@@ -54,11 +54,17 @@ ELEMENTWISE = frozenset(["complex", "hardswish", "hardswish_", "imag", "polar", 
 
 
 def find(func: Any) -> Rule:
-    """The rule for an ATen overload. Law: what is not in a table and not elementwise is refused.
+    """The rule for an overload. Law: what is not in a table and not elementwise is refused.
 
-    An op in place (`cumsum_`) has the rule of the one that gives something new, unless it has one of its own.
+    An op in place (`cumsum_`) has the rule of the one that gives something new, unless it has one of its own. An op of
+    another library has none of ours, whatever it is called.
     """
     name = func.overloadpacket.__name__
+    if func.namespace != "aten":
+        foreign = RULES.get(f"{func.namespace}.{name}", RULES.get(name, unknown))
+        if not foreign.__module__.startswith(f"{__package__}."):
+            return foreign
+        return pointwise if torch.Tag.pointwise in func.tags else unknown
     for known in (name, name.removesuffix("_")):
         found = RULES.get(known)
         if found is not None:

@@ -92,7 +92,10 @@ def _components(labelled: Labelled) -> tuple[Ids, Flags]:
 
 def _barred(labelled: Labelled, unit_of: Ids) -> tuple[list[Protection], Ids]:
     """All protections, and unit → the first of them that it has, -1 for none; one worth telling comes before others."""
-    protections = list(labelled.ties.protections)
+    protections = [
+        p for leaf in pytree.tree_leaves(labelled.output) for p in _output(leaf)
+    ]  # what everybody knows first
+    protections += labelled.ties.protections
     partly: dict[int, bool] = {}  # array of ids → does it hold `FIXED`?
     for event in labelled.ties.events:
         if not (_holds_fixed(event.a, partly) or _holds_fixed(event.b, partly)):
@@ -101,8 +104,6 @@ def _barred(labelled: Labelled, unit_of: Ids) -> tuple[list[Protection], Ids]:
         if constant.any():
             ids = np.maximum(event.a, event.b)[constant]
             protections.append(Protection(ids, f"`{event.place.op}` combines it with a constant", event.place))
-    for leaf in pytree.tree_leaves(labelled.output):
-        protections.extend(_output(leaf))
     protections.sort(key=lambda protection: protection.reason is None)
     ids = np.concatenate([np.empty(0, np.int64), *(protection.ids for protection in protections)])[::-1]
     which = np.repeat(np.arange(len(protections)), [len(protection.ids) for protection in protections])[::-1]
