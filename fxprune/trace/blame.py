@@ -73,10 +73,10 @@ def source_line(source: tuple[str, int] | None) -> str | None:
     return f"{path}:{line}: {linecache.getline(path, line).strip()}"
 
 
-def running_line() -> str:
-    """`file:line, in function: source` of that frame; the name of the file alone, since emitted models quote it."""
+def running_line(short: bool = True) -> str:
+    """`file:line, in function: source` of that frame; the name of the file alone where emitted models quote it."""
     frame = user_frame()
-    return "an unknown line" if frame is None else _told(frame, frame.f_lineno, short=True)
+    return "an unknown line" if frame is None else _told(frame, frame.f_lineno, short)
 
 
 def retell(error: BaseException) -> TraceError:

@@ -158,7 +158,7 @@ class ConcreteTracer(Tracer):
         self.decided += 1
         if self.decisions is None or self.decided > MOST:
             return None
-        return self.decisions.setdefault(running_line(), False)
+        return self.decisions.setdefault(running_line(short=False), False)
 
     def count(self, proxy: Valued) -> int:
         """How many there are of a tuple, a list or a tensor's first dimension: asked for only if that may change."""
